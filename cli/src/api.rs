@@ -1,0 +1,164 @@
+//! The documents of the admin API as the client reads and writes them. Times are RFC 3339 UTC and kept as text.
+
+use std::collections::BTreeMap;
+
+use mayfly_invoker_api::Digest;
+use serde::{Deserialize, Serialize};
+
+/// What a version is run with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    /// All linear memories of an instance together.
+    pub(crate) memory_mib: u32,
+    /// Wall time of one invocation.
+    pub(crate) timeout_ms: u64,
+    /// Environment variables of the guest.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// What a deployment asks for; what it leaves out, the server decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ConfigRequest {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_mib: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// The body of a deployment.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeployRequest<'a> {
+    pub(crate) artifact: Digest,
+    pub(crate) config: &'a ConfigRequest,
+}
+
+/// The latest version of a function.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) version: u32,
+    /// `http`, `event` or `command`; text, so that a newer server can be listed.
+    pub(crate) kind: String,
+    pub(crate) digest: Digest,
+    pub(crate) url: String,
+    pub(crate) config: Config,
+    pub(crate) created_at: String,
+}
+
+/// A function with the versions that it had, newest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FunctionDetail {
+    #[serde(flatten)]
+    pub(crate) latest: Function,
+    pub(crate) versions: Vec<Version>,
+}
+
+/// One immutable deployment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Version {
+    pub(crate) version: u32,
+    pub(crate) digest: Digest,
+    pub(crate) kind: String,
+    /// Of the wasm file.
+    pub(crate) size_bytes: u64,
+    pub(crate) config: Config,
+    pub(crate) created_at: String,
+}
+
+/// The answer to a deployment, and what `fn deploy --json` prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Deployed {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) version: u32,
+    pub(crate) kind: String,
+    pub(crate) digest: Digest,
+    pub(crate) url: String,
+    /// Whether this deployment made a new version.
+    pub(crate) changed: bool,
+}
+
+/// The record of one invocation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Invocation {
+    pub(crate) id: String,
+    pub(crate) namespace: String,
+    pub(crate) function: String,
+    pub(crate) version: u32,
+    pub(crate) trigger: String,
+    pub(crate) event_id: String,
+    pub(crate) attempt: u32,
+    /// `ok` or `error`.
+    pub(crate) status: String,
+    pub(crate) error_code: Option<String>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) started_at: String,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) usage: InvocationUsage,
+}
+
+/// What one invocation consumed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct InvocationUsage {
+    /// `cold` or `warm`; none when no instance was had.
+    pub(crate) start: Option<String>,
+    pub(crate) duration_ms: f64,
+    pub(crate) billed_ms: u64,
+    pub(crate) init_ms: f64,
+    pub(crate) cpu_ms: f64,
+    pub(crate) memory_limit_bytes: u64,
+    pub(crate) memory_peak_bytes: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// One thing that a guest printed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LogEntry {
+    pub(crate) at: String,
+    pub(crate) invocation_id: String,
+    pub(crate) version: u32,
+    /// `stdout` or `stderr`.
+    pub(crate) stream: String,
+    pub(crate) text: String,
+}
+
+/// A page of what was printed.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LogPage {
+    /// Oldest first.
+    pub(crate) entries: Vec<LogEntry>,
+    /// Where to go on, now or later.
+    pub(crate) next: String,
+}
+
+/// What was consumed by a function, by a version or on a day.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UsageRow {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) function: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) day: Option<String>,
+    pub(crate) invocations: u64,
+    pub(crate) errors: u64,
+    pub(crate) cold_starts: u64,
+    pub(crate) billed_ms: u64,
+    pub(crate) gb_seconds: f64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// RFC 9457 with our code.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) title: Option<String>,
+    pub(crate) detail: Option<String>,
+    pub(crate) code: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) invocation_id: Option<String>,
+}

@@ -1,0 +1,116 @@
+//! The command line and the environment: the only place that reads either.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, ValueEnum};
+use mayfly_invoker_api::Namespace;
+
+use crate::client::Connection;
+use crate::commands::Command;
+use crate::error::CliError;
+use crate::profile::Profile;
+
+/// Where `fn serve` listens unless told otherwise.
+const URL_DEFAULT: &str = "http://127.0.0.1:8081";
+
+/// Run WebAssembly functions on your own server.
+///
+/// `fn serve` starts the server; every other command talks to it. Answers go to standard output, everything else to
+/// standard error. Exit codes: 0 done, 1 the function or the request failed, 2 wrong use, 3 server not reachable,
+/// 4 refused (token, quota).
+#[derive(Debug, Parser)]
+#[command(name = "fn", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "Environment: MAYFLY_URL, MAYFLY_TOKEN (else the profile that `fn serve` writes on the same \
+machine), MAYFLY_NAMESPACE, MAYFLY_PROFILE (path of that profile), NO_COLOR.";
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Print one JSON document instead of text (errors too, on standard error)
+    #[arg(long, global = true, action = ArgAction::SetTrue)]
+    pub(crate) json: bool,
+
+    /// Namespace of the function
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "MAYFLY_NAMESPACE",
+        value_name = "NS",
+        default_value = "default"
+    )]
+    pub(crate) namespace: Namespace,
+
+    /// Admin address of the server; else the current one of the profile
+    #[arg(long, global = true, env = "MAYFLY_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// When to colour messages; `auto` heeds NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+
+    /// File with servers and tokens.
+    #[arg(long, global = true, hide = true, env = "MAYFLY_PROFILE", value_name = "FILE")]
+    profile: Option<PathBuf>,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Global {
+    /// Path of the profile; none when it was not named and the user has no folder for configuration.
+    pub(crate) fn profile_path(&self) -> Option<PathBuf> {
+        let named = self.profile.clone().filter(|path| !path.as_os_str().is_empty());
+        named.or_else(|| dirs::config_dir().map(|dir| dir.join("mayfly/profile.toml")))
+    }
+
+    /// The server and the token: from flags and environment, what is missing from the profile.
+    ///
+    /// # Errors
+    /// `profile_unreadable`; the file is not touched when nothing is missing.
+    pub(crate) fn connection(&self) -> Result<Connection, CliError> {
+        let url = self.url.clone().filter(|url| !url.is_empty());
+        let token = token_from_environment();
+        let profile = match self.profile_path() {
+            Some(path) if url.is_none() || token.is_none() => Profile::load(&path)?,
+            _ => Profile::default(),
+        };
+        let url = url
+            .or_else(|| profile.current().map(str::to_owned))
+            .unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let token = token.or_else(|| profile.token(&url).map(str::to_owned));
+        Ok(Connection { url, token })
+    }
+}
+
+/// Not a flag, because other users of the machine can read the command lines of all processes.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+fn token_from_environment() -> Option<String> {
+    std::env::var("MAYFLY_TOKEN").ok().filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,156 @@
+//! `fn invoke NAME`.
+
+mod answer;
+mod payload;
+
+use mayfly_invoker_api::FunctionName;
+use reqwest::StatusCode;
+
+use self::answer::{Document, Sink};
+use self::payload::{Data, Payload};
+use super::Session;
+use crate::api::Invocation;
+use crate::client::Reply;
+use crate::error::{CliError, ErrorKind};
+use crate::output::{self, Fields};
+use crate::quantity::{bytes_text, ms_text};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Name of the function
+    pub(super) name: FunctionName,
+
+    /// What to give the function: JSON, the content of a file, or `-` for standard input
+    #[arg(short, long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    data: Option<Data>,
+
+    /// Show the record of the invocation on standard error
+    #[arg(long)]
+    report: bool,
+}
+
+const AFTER_HELP: &str = "Prints the bytes of the answer as they are; on a terminal, control characters are written out \
+and a line break is added when there is none. With --json, one document: status (ok when the exit code is 0), response \
+(JSON, else text, else {\"base64\": ...}), usage, invocation.";
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<(), CliError> {
+    let payload = Payload::read(args.data.as_ref())?;
+    let called = session
+        .client
+        .invoke(&args.name, payload.content_type, payload.bytes)
+        .await;
+    let mut reply = called.map_err(|error| with_data_hint(error, args))?;
+
+    let mut sink = Sink::new(session.json);
+    let broken = match &reply.problem {
+        Some(_) if !session.json => None,
+        _ => pass_on(&mut reply, &mut sink).await?,
+    };
+    let body = sink.finish()?;
+
+    let record = if session.json || args.report || broken.is_some() {
+        record(session, &reply.invocation_id).await
+    } else {
+        None
+    };
+    let failure = match (reply.problem, broken) {
+        (Some(problem), _) => Some(problem),
+        (None, Some(broken)) => Some(broken_answer(broken, record.as_ref())),
+        (None, None) => error_status(reply.status),
+    };
+    if session.json {
+        output::json(&Document::new(failure.is_none(), &body, record.as_ref())?)?;
+    } else if let Some(record) = record.filter(|_| args.report) {
+        output::note(&fields(&record).into_text());
+    }
+    let logs = format!("see what it printed: {}", session.command_line("logs", &args.name));
+    failure.map_or(Ok(()), |failure| {
+        Err(failure.with_invocation(Some(reply.invocation_id)).hint(logs))
+    })
+}
+
+/// Brings the answer to its end; gives the reason when it does not come to one.
+async fn pass_on(reply: &mut Reply, sink: &mut Sink) -> Result<Option<CliError>, CliError> {
+    loop {
+        match reply.chunk().await {
+            Ok(Some(chunk)) => sink.take(&chunk)?,
+            Ok(None) => return Ok(None),
+            Err(broken) => return Ok(Some(broken)),
+        }
+    }
+}
+
+/// The record; the answer is worth printing without it too.
+async fn record(session: &Session, id: &str) -> Option<Invocation> {
+    let record = session.client.invocation(id).await;
+    if let Err(error) = &record {
+        output::note(&format!(
+            "the record of the invocation cannot be had: {}",
+            output::escape_line(error.message())
+        ));
+    }
+    record.ok()
+}
+
+/// Why an answer broke off: the record knows better than the connection, when the function was the reason.
+fn broken_answer(broken: CliError, record: Option<&Invocation>) -> CliError {
+    match record.and_then(|record| record.error_code.clone().zip(record.error_message.clone())) {
+        Some((code, message)) => CliError::new(ErrorKind::Failed, code, format!("the answer broke off: {message}")),
+        None => broken,
+    }
+}
+
+/// A function of the http kind can say that it failed, or that it was asked for the wrong thing.
+fn error_status(status: StatusCode) -> Option<CliError> {
+    let failed = status.is_client_error() || status.is_server_error();
+    failed.then(|| {
+        CliError::new(
+            ErrorKind::Failed,
+            "function_failed",
+            format!("the function answered HTTP {status}"),
+        )
+    })
+}
+
+fn with_data_hint(error: CliError, args: &Args) -> CliError {
+    if error.code() != "invalid_json" || args.data.is_some() {
+        return error;
+    }
+    error.hint("give the function an event with --data, such as --data '{}'")
+}
+
+fn fields(record: &Invocation) -> Fields {
+    let usage = &record.usage;
+    let mut fields = Fields::default();
+    fields.add("invocation", &record.id);
+    fields.add("function", format!("{} version {}", record.function, record.version));
+    let http_status = record
+        .http_status
+        .map(|status| format!(" (HTTP {status})"))
+        .unwrap_or_default();
+    fields.add(
+        "status",
+        format!("{}{http_status}", record.error_code.as_ref().unwrap_or(&record.status)),
+    );
+    fields.add("start", usage.start.as_deref().unwrap_or("none"));
+    let (init, cpu) = (ms_text(usage.init_ms), ms_text(usage.cpu_ms));
+    fields.add(
+        "duration",
+        format!(
+            "{} (billed {} ms, init {init}, cpu {cpu})",
+            ms_text(usage.duration_ms),
+            usage.billed_ms
+        ),
+    );
+    let (peak, limit) = (
+        bytes_text(usage.memory_peak_bytes),
+        bytes_text(usage.memory_limit_bytes),
+    );
+    fields.add("memory", format!("{peak} of {limit}"));
+    fields.add(
+        "in, out",
+        format!("{}, {}", bytes_text(usage.bytes_in), bytes_text(usage.bytes_out)),
+    );
+    fields
+}

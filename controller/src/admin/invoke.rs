@@ -1,0 +1,39 @@
+//! `POST /v1/ns/{ns}/functions/{name}/invoke`: a direct invocation, on the same road as every other.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::Extension;
+use http_body_util::BodyExt;
+
+use crate::admin::extract::NamedFunction;
+use crate::admin::{Admin, Peer};
+use crate::client_gone;
+use crate::ingress::Routed;
+use crate::ledger::Trigger;
+use crate::problem::{Problem, ProblemDocument};
+
+/// Runs the function on the body of this request and answers what the function answers, byte for byte.
+#[utoipa::path(post, path = "/v1/ns/{ns}/functions/{name}/invoke", security(("bearer" = [])),
+    params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "The function's answer; an http function chooses its own status",
+            headers(("mayfly-invocation-id" = String), ("mayfly-start" = String))),
+        (status = 400, body = ProblemDocument),
+        (status = 404, body = ProblemDocument),
+        (status = 429, body = ProblemDocument),
+        (status = 500, description = "The function failed", body = ProblemDocument),
+        (status = 504, description = "The function's time limit was reached", body = ProblemDocument),
+    ))]
+pub(super) async fn invoke(
+    State(admin): State<Admin>,
+    NamedFunction(namespace, name): NamedFunction,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let target = admin.ingress.routes.target(&namespace, &name).await?;
+    let request = request.map(|body| body.map_err(client_gone).boxed_unsync());
+    let routed = Routed { target, trigger: Trigger::Direct, request, peer: peer.0 };
+    Ok(admin.ingress.invoke(routed).await.map(Body::new))
+}

@@ -1,0 +1,122 @@
+//! The admin API: one file per resource, the OpenAPI document made from the handlers themselves.
+
+mod artifacts;
+mod extract;
+mod functions;
+mod health;
+mod invocations;
+mod invoke;
+mod logs;
+pub(crate) mod token;
+mod usage;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Extension, Json, Router, middleware};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Parts;
+use crate::config::API_BODY_BYTES_MAX;
+use crate::ingress::Ingress;
+use crate::problem::{Code, Problem, ProblemDocument};
+use crate::server::Answer;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    parts: Parts,
+    ingress: Arc<Ingress>,
+    stop: CancellationToken,
+}
+
+/// The admin listener.
+pub(crate) struct Api {
+    router: Router,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Mayfly", description = "Functions, their invocations and what they cost.", license(name = "Apache-2.0")),
+    components(schemas(Code, ProblemDocument)),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    }
+}
+
+impl Api {
+    pub(crate) fn new(parts: Parts, ingress: Arc<Ingress>, stop: CancellationToken) -> Self {
+        let artifact_bytes_max = parts.bounds.artifact_bytes_max;
+        let admin = Admin { parts, ingress, stop };
+        let guarded = OpenApiRouter::new()
+            .routes(routes!(functions::list::list))
+            .routes(routes!(functions::get::get, functions::deploy::deploy, functions::delete::delete))
+            .routes(routes!(invocations::list))
+            .routes(routes!(invocations::get))
+            .routes(routes!(logs::list))
+            .routes(routes!(usage::get))
+            .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
+            .merge(
+                OpenApiRouter::new()
+                    .routes(routes!(artifacts::get, artifacts::put))
+                    .layer(DefaultBodyLimit::max(artifact_bytes_max)),
+            )
+            // The ingress has its own bound on payloads.
+            .merge(OpenApiRouter::new().routes(routes!(invoke::invoke)).layer(DefaultBodyLimit::disable()))
+            .layer(middleware::from_fn_with_state(admin.clone(), token::require));
+        let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+            .merge(guarded)
+            .routes(routes!(health::alive))
+            .routes(routes!(health::ready))
+            .routes(routes!(openapi))
+            .split_for_parts();
+        let router = router
+            .fallback(async || Problem::new(Code::RouteNotFound, "there is nothing at this path"))
+            .method_not_allowed_fallback(async || {
+                Problem::new(Code::MethodNotAllowed, "this path does not take that method")
+            })
+            .layer(Extension(Arc::new(document)))
+            .with_state(admin);
+        Self { router }
+    }
+}
+
+impl Answer for Api {
+    type Body = axum::body::Body;
+
+    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<axum::body::Body> {
+        request.extensions_mut().insert(Peer(peer));
+        let answered: Result<_, Infallible> = self.router.clone().oneshot(request.map(axum::body::Body::new)).await;
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "The OpenAPI document of this API")))]
+async fn openapi(Extension(document): Extension<Arc<utoipa::openapi::OpenApi>>) -> Json<utoipa::openapi::OpenApi> {
+    Json((*document).clone())
+}

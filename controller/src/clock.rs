@@ -1,0 +1,61 @@
+//! Time and randomness, passed in so that tests can drive them.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mayfly_invoker_api::InvocationId;
+
+/// Wall-clock time.
+pub trait Clock: Debug + Send + Sync {
+    /// Milliseconds since the Unix epoch.
+    fn unix_ms(&self) -> i64;
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everyone else is given")]
+    fn unix_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Makes invocation ids: unique, and in the order of time, without a call into the kernel for each.
+#[derive(Debug)]
+pub(crate) struct InvocationIds {
+    /// Tells this process from all others.
+    process: [u8; 6],
+    counter: AtomicU32,
+}
+
+impl InvocationIds {
+    pub(crate) fn new(process: [u8; 6]) -> Self {
+        Self { process, counter: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn next(&self, unix_ms: i64) -> InvocationId {
+        let mut random = [0; 10];
+        // The counter first: ids of one process and millisecond stay in order.
+        random[..4].copy_from_slice(&self.counter.fetch_add(1, Relaxed).to_be_bytes());
+        random[4..].copy_from_slice(&self.process);
+        InvocationId::new(u64::try_from(unix_ms).unwrap_or(0), random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_of_one_millisecond_differ() {
+        let ids = InvocationIds::new([7; 6]);
+        let made: HashSet<_> = (0..100_000).map(|_| ids.next(1_700_000_000_000)).collect();
+        assert_eq!(made.len(), 100_000);
+    }
+}

@@ -1,0 +1,66 @@
+//! Every bound of the controller, named with its unit.
+
+use std::time::Duration;
+
+/// How much of the machine a controller may use, and how patient it is.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Invocations admitted and not yet answered.
+    pub invocations_in_flight_max: usize,
+    /// Open connections per listener; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Body of a request to an http function, in bytes; it is streamed.
+    pub request_body_bytes_max: u64,
+    /// Payload of an event or command function, in bytes; it is kept in memory.
+    pub payload_bytes_max: usize,
+    /// How long a client may take to send a payload.
+    pub payload_time_max: Duration,
+    /// How long a client may take to send the head of a request.
+    pub head_time_max: Duration,
+    /// Size of an artifact, in bytes.
+    pub artifact_bytes_max: usize,
+    /// How long a change made by another controller may go unseen.
+    pub route_age_max: Duration,
+    /// Functions whose routes are kept in memory.
+    pub routes_max: u64,
+    /// How long a stopping server waits for invocations that are still running.
+    pub drain_time_max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            invocations_in_flight_max: 900,
+            connections_max: 10_000,
+            request_body_bytes_max: 100 << 20,
+            payload_bytes_max: 6 << 20,
+            payload_time_max: Duration::from_secs(30),
+            head_time_max: Duration::from_secs(10),
+            artifact_bytes_max: 64 << 20,
+            route_age_max: Duration::from_secs(1),
+            routes_max: 10_000,
+            drain_time_max: Duration::from_millis(TIMEOUT_MS_MAX),
+        }
+    }
+}
+
+/// Largest memory limit of a function, in MiB.
+pub const MEMORY_MIB_MAX: u32 = 512;
+/// Longest time limit of a function, in milliseconds.
+pub const TIMEOUT_MS_MAX: u64 = 900_000;
+/// Environment variables of a function.
+pub(crate) const ENV_VARS_MAX: usize = 128;
+/// Names and values of a function's environment together, in bytes.
+pub(crate) const ENV_BYTES_MAX: usize = 32 << 10;
+/// Body of an API request other than artifacts and payloads, in bytes.
+pub(crate) const API_BODY_BYTES_MAX: usize = 256 << 10;
+/// Rows of one page of a listing.
+pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;
+/// Versions that are shown with a function.
+pub(crate) const VERSIONS_SHOWN_MAX: u32 = 100;
+/// Header fields of a request.
+pub(crate) const HEADERS_MAX: usize = 100;
+/// Head of a request: request line and header fields, in bytes.
+pub(crate) const HEAD_BYTES_MAX: usize = 48 << 10;
+/// Streams of one HTTP/2 connection at once.
+pub(crate) const HTTP2_STREAMS_MAX: u32 = 100;

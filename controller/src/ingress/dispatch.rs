@@ -1,0 +1,66 @@
+//! From an admitted request to what the function answered.
+
+use std::sync::Arc;
+
+use http::Method;
+use mayfly_invoker_api::{Invocation, Invoke, InvokeError, Kind, Output};
+
+use crate::config::Bounds;
+use crate::ingress::admit::Admitted;
+use crate::ingress::input::InputLimits;
+use crate::ingress::meter::Meter;
+use crate::ledger::Trigger;
+use crate::problem::Problem;
+
+/// Hands invocations to the invoker.
+pub(crate) struct Dispatcher {
+    invoker: Arc<dyn Invoke>,
+    limits: InputLimits,
+}
+
+/// What came of an invocation, with its meter still open.
+pub(crate) struct Answered {
+    pub(crate) result: Result<Output, Failure>,
+    pub(crate) meter: Meter,
+    pub(crate) kind: Kind,
+    pub(crate) trigger: Trigger,
+    /// The client asked for the head only.
+    pub(crate) head_only: bool,
+}
+
+/// Why there is no answer.
+pub(crate) enum Failure {
+    /// The request could not be given to the function; it was not started.
+    Input(Problem),
+    /// The function was started, or could not be.
+    Invoke(InvokeError),
+}
+
+impl Dispatcher {
+    pub(crate) fn new(bounds: &Bounds, invoker: Arc<dyn Invoke>) -> Self {
+        Self { invoker, limits: InputLimits::new(bounds) }
+    }
+
+    pub(crate) async fn dispatch(&self, admitted: Admitted) -> Answered {
+        let Admitted { routed, meter, trace_parent, .. } = admitted;
+        let (target, trigger) = (Arc::clone(&routed.target), routed.trigger);
+        let head_only = trigger == Trigger::Http && routed.request.method() == Method::HEAD;
+        let kind = target.kind;
+        let result = match self.limits.take(routed, &meter).await {
+            Err(problem) => Err(Failure::Input(problem)),
+            Ok(input) => {
+                let invocation = Invocation {
+                    id: meter.id(),
+                    event_id: meter.id().to_string(),
+                    attempt: 1,
+                    target,
+                    trace_parent,
+                    input,
+                    gauge: Arc::clone(meter.gauge()),
+                };
+                self.invoker.invoke(invocation).await.map_err(Failure::Invoke)
+            }
+        };
+        Answered { result, meter, kind, trigger, head_only }
+    }
+}

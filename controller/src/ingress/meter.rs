@@ -1,0 +1,132 @@
+//! The meter of one invocation: opened when it is admitted, settled exactly once, whatever happens in between.
+//!
+//! Settling writes the ledger row before the last byte of the answer goes out. So whoever has a complete answer has a
+//! row, even if the process is killed the moment after. The permit rides along and is free when the meter is settled.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mayfly_invoker_api::{Gauge, InvocationId, Target};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::ingress::route::Routed;
+use crate::ledger::{InvocationRecord, Ledger, RecordedError, Trigger};
+use crate::problem::{Code, Problem};
+
+/// Longest error message that is kept, in bytes.
+const MESSAGE_BYTES_MAX: usize = 2_048;
+
+/// An open meter.
+pub(crate) struct Meter {
+    open: Option<Open>,
+    id: InvocationId,
+    gauge: Arc<Gauge>,
+}
+
+struct Open {
+    ledger: Ledger,
+    _permit: OwnedSemaphorePermit,
+    target: Arc<Target>,
+    trigger: Trigger,
+    trace_id: Option<String>,
+    started_at_ms: i64,
+    opened: Instant,
+}
+
+/// How an invocation ended, as far as its bill is concerned.
+#[derive(Debug)]
+pub(crate) enum Ending<'a> {
+    /// The guest has ended and its answer is on its way.
+    Answered { http_status: Option<u16> },
+    /// Something failed; the function's time is billed if the function or its caller is to blame.
+    Failed { problem: &'a Problem, billed: bool, http_status: Option<u16> },
+}
+
+impl Meter {
+    pub(crate) fn open(
+        ledger: Ledger,
+        permit: OwnedSemaphorePermit,
+        id: InvocationId,
+        routed: &Routed,
+        trace_id: Option<String>,
+        started_at_ms: i64,
+    ) -> Self {
+        let open = Open {
+            ledger,
+            _permit: permit,
+            target: Arc::clone(&routed.target),
+            trigger: routed.trigger,
+            trace_id,
+            started_at_ms,
+            opened: Instant::now(),
+        };
+        Self { open: Some(open), id, gauge: Arc::default() }
+    }
+
+    pub(crate) fn id(&self) -> InvocationId {
+        self.id
+    }
+
+    pub(crate) fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
+    }
+
+    /// Writes the row. Later calls, and the drop, do nothing.
+    pub(crate) fn settle(&mut self, ending: Ending<'_>) {
+        let Some(open) = self.open.take() else { return };
+        let ledger = open.ledger.clone();
+        ledger.record(&self.record(open, ending));
+    }
+
+    fn record(&self, open: Open, ending: Ending<'_>) -> InvocationRecord {
+        let elapsed_us = || u64::try_from(open.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let duration_us = self.gauge.duration_us().unwrap_or_else(elapsed_us);
+        let (error, http_status, billed) = match ending {
+            Ending::Answered { http_status } => (None, http_status, true),
+            Ending::Failed { problem, billed, http_status } => (Some(recorded(problem)), http_status, billed),
+        };
+        let start = self.gauge.start();
+        let billed_ms = if billed && start.is_some() { duration_us.div_ceil(1_000) } else { 0 };
+        InvocationRecord {
+            id: self.id,
+            namespace: open.target.namespace.clone(),
+            function: open.target.function.clone(),
+            version: open.target.version,
+            trigger: open.trigger,
+            event_id: self.id.to_string(),
+            attempt: 1,
+            error,
+            http_status,
+            started_at_ms: open.started_at_ms,
+            trace_id: open.trace_id,
+            start,
+            duration_us,
+            billed_ms,
+            init_us: self.gauge.init_us(),
+            cpu_us: self.gauge.cpu_us(),
+            memory_mib: u32::try_from(open.target.limits.memory_bytes >> 20).unwrap_or(u32::MAX),
+            memory_peak_bytes: self.gauge.memory_peak_bytes(),
+            bytes_in: self.gauge.bytes_in(),
+            bytes_out: self.gauge.bytes_out(),
+            logs: self.gauge.take_logs(),
+        }
+    }
+}
+
+impl Drop for Meter {
+    /// Nobody settled it: the client went away and took the request's future along.
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            let problem = Problem::new(Code::Cancelled, "the client went away before the answer was complete");
+            self.settle(Ending::Failed { problem: &problem, billed: true, http_status: None });
+        }
+    }
+}
+
+fn recorded(problem: &Problem) -> RecordedError {
+    let mut end = problem.detail.len().min(MESSAGE_BYTES_MAX);
+    while !problem.detail.is_char_boundary(end) {
+        end -= 1;
+    }
+    RecordedError { code: problem.code.as_str().to_owned(), message: problem.detail[..end].to_owned() }
+}

@@ -1,0 +1,80 @@
+//! The hot path: one request, one direction.
+//!
+//! Request → `route` → Routed → `admit` → Admitted → `dispatch` → Answered → `respond` → Response. The order is in the
+//! types: only `admit` makes an `Admitted`, and only `dispatch` consumes one.
+
+mod admit;
+mod dispatch;
+mod gateway;
+mod input;
+mod meter;
+mod respond;
+mod route;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use mayfly_invoker_api::{Body, Invoke};
+
+use crate::clock::Clock;
+use crate::config::Bounds;
+use crate::ledger::Ledger;
+use crate::problem::Problem;
+use crate::store::Store;
+
+pub(crate) use admit::Gate;
+pub(crate) use respond::ResponseBody;
+pub(crate) use route::{Routed, Routes};
+
+use dispatch::Dispatcher;
+
+/// Serves functions. One per controller; the admin API's invoke uses the same one.
+pub(crate) struct Ingress {
+    pub(crate) routes: Routes,
+    gate: Gate,
+    dispatcher: Dispatcher,
+}
+
+impl Ingress {
+    pub(crate) fn new(
+        bounds: &Bounds,
+        store: Store,
+        ledger: Ledger,
+        invoker: Arc<dyn Invoke>,
+        clock: Arc<dyn Clock>,
+        process: [u8; 6],
+    ) -> Self {
+        Self {
+            routes: Routes::new(bounds, store),
+            gate: Gate::new(bounds, ledger, clock, process),
+            dispatcher: Dispatcher::new(bounds, invoker),
+        }
+    }
+
+    /// Answers a request to a function's endpoint.
+    pub(crate) async fn handle(&self, request: Request<Body>, peer: SocketAddr) -> Response<ResponseBody> {
+        match self.routes.find(request, peer).await {
+            Ok(routed) => self.invoke(routed).await,
+            Err(problem) => respond::refuse(&problem),
+        }
+    }
+
+    /// Runs a function for a request whose target is known.
+    pub(crate) async fn invoke(&self, routed: Routed) -> Response<ResponseBody> {
+        match self.admit_and_dispatch(routed).await {
+            Ok(answered) => respond::with(answered).await,
+            Err(problem) => respond::refuse(&problem),
+        }
+    }
+
+    async fn admit_and_dispatch(&self, routed: Routed) -> Result<dispatch::Answered, Problem> {
+        let admitted = self.gate.admit(routed)?;
+        Ok(self.dispatcher.dispatch(admitted).await)
+    }
+
+    /// New invocations are refused from now on.
+    pub(crate) fn close(&self) {
+        self.gate.close();
+    }
+}

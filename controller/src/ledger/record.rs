@@ -1,0 +1,94 @@
+//! What is kept of one invocation.
+
+use mayfly_invoker_api::{FunctionName, InvocationId, Logs, Namespace, Start};
+use serde::{Deserialize, Serialize};
+
+/// One row of the ledger: what ran, how it ended, what it consumed, what it printed. Written once, never changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InvocationRecord {
+    /// Names the invocation.
+    pub id: InvocationId,
+    /// Who pays.
+    pub namespace: Namespace,
+    /// What was called.
+    pub function: FunctionName,
+    /// Number of the version that ran.
+    pub version: u32,
+    /// What fired it.
+    pub trigger: Trigger,
+    /// Stays the same over the attempts of one event.
+    pub event_id: String,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// Why it failed; `None` when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RecordedError>,
+    /// Status of the HTTP answer, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// When it was admitted, in milliseconds since 1970.
+    pub started_at_ms: i64,
+    /// The caller's W3C trace id, 32 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// Cold or warm; `None` when no instance was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+    /// Wall time of the guest, in microseconds.
+    pub duration_us: u64,
+    /// What the owner pays for, in milliseconds; 0 for a fault of the platform.
+    pub billed_ms: u64,
+    /// Time to make the instance, in microseconds.
+    pub init_us: u64,
+    /// Processor time, in microseconds.
+    pub cpu_us: u64,
+    /// Memory limit of the version, in MiB.
+    pub memory_mib: u32,
+    /// Largest size of all linear memories together, in bytes.
+    pub memory_peak_bytes: u64,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the response's body.
+    pub bytes_out: u64,
+    /// What the guest printed.
+    #[serde(default, skip_serializing_if = "Logs::is_empty")]
+    pub logs: Logs,
+}
+
+/// Why an invocation failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedError {
+    /// Our stable code.
+    pub code: String,
+    /// A sentence for the function's owner.
+    pub message: String,
+}
+
+/// What fires a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A request to the function's endpoint.
+    Http,
+    /// A call through the admin API.
+    Direct,
+}
+
+impl Trigger {
+    /// The name used in the API and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// The trigger of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Http, Self::Direct]
+            .into_iter()
+            .find(|trigger| trigger.as_str() == name)
+    }
+}

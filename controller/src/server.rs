@@ -1,0 +1,134 @@
+//! A listener: accepts connections, serves HTTP/1.1 and HTTP/2 on them, and drains them at the end.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Bounds, HEAD_BYTES_MAX, HEADERS_MAX, HTTP2_STREAMS_MAX};
+
+/// How long a draining server still answers on connections that are in use before it closes idle ones: a request that
+/// was already on its way gets its answer, with the word that it was the last.
+const LAST_REQUESTS_TIME: Duration = Duration::from_millis(250);
+/// Pause after the kernel refused a connection, for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers the requests of all connections of a listener.
+pub(crate) trait Answer: Send + Sync + 'static {
+    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// Serves until `stop`, then until all accepted requests are answered or the drain time is over.
+pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, bounds: &Bounds, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(bounds.connections_max));
+    let connections = TaskTracker::new();
+    let server = Arc::new(Server { answer, builder: builder(bounds), stop: stop.clone() });
+    let accepting = async {
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let (stream, peer) = accept(&listener).await;
+            connections.spawn(Arc::clone(&server).connection(stream, peer, permit));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = stop.cancelled() => {}
+    }
+    // What the kernel has accepted for us is ours to answer.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+        connections.spawn(Arc::clone(&server).connection(stream, peer, permit));
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(bounds.drain_time_max, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "drain time is over: connections are cut");
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.head_time_max)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    builder
+}
+
+struct Server<A> {
+    answer: Arc<A>,
+    builder: Builder<TokioExecutor>,
+    stop: CancellationToken,
+}
+
+impl<A: Answer> Server<A> {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let service = service_fn(|request: Request<Incoming>| {
+            let server = Arc::clone(&self);
+            async move {
+                let version = request.version();
+                let mut response = server.answer.answer(request, peer).await;
+                if version == Version::HTTP_11 && server.stop.is_cancelled() {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let draining = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(LAST_REQUESTS_TIME).await;
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = draining => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, error, "connection ended with an error");
+        }
+    }
+}

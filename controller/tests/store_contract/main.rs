@@ -1,0 +1,120 @@
+//! What the store and the ledger promise, run on SQLite always and on Postgres when `TEST_POSTGRES_URL` is set.
+//!
+//! With `REQUIRE_SERVICES=1` a missing URL is a failure, so that a pipeline cannot skip half of the contract unseen.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails there has done its work")]
+
+mod access;
+mod bed;
+mod functions;
+mod ledger;
+mod logs;
+mod records;
+mod spool;
+mod usage;
+
+/// Makes two tests of each function, one per database.
+macro_rules! contract {
+    ($($area:ident { $($test:ident),* $(,)? })*) => {
+        mod sqlite {
+            $(mod $area {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::bed::on_sqlite(crate::$area::$test).await;
+                })*
+            })*
+        }
+        mod postgres {
+            $(mod $area {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::bed::on_postgres(crate::$area::$test).await;
+                })*
+            })*
+        }
+    };
+}
+
+contract! {
+    access {
+        a_token_is_known_by_its_hash,
+        only_the_default_namespace_exists_at_first,
+        an_artifact_is_kept_as_it_was_first_given,
+        an_artifact_needs_its_namespace,
+        state_survives_reopening,
+        a_closed_store_is_unavailable,
+    }
+    functions {
+        a_deployment_makes_a_numbered_version,
+        the_same_deployment_twice_changes_nothing,
+        a_missing_artifact_leaves_nothing_behind,
+        parallel_deployments_get_different_numbers,
+        parallel_equal_deployments_make_one_version,
+        deployments_and_deletions_may_cross,
+        functions_are_listed_by_the_bytes_of_their_names,
+        versions_are_listed_newest_first,
+        numbers_go_on_after_a_deletion,
+        any_text_survives_in_the_configuration,
+    }
+    records {
+        a_record_comes_back_as_it_was,
+        a_record_belongs_to_its_namespace,
+        a_record_that_is_there_already_stays_as_it_is,
+        parallel_inserts_of_the_same_records_double_nothing,
+        a_batch_is_inserted_all_or_none,
+        pages_go_from_the_newest_to_the_oldest,
+        failures_can_be_picked,
+    }
+    usage {
+        usage_is_summed_by_function_version_and_day,
+        the_range_of_time_includes_its_start_and_excludes_its_end,
+        usage_outlives_the_function,
+        a_sum_that_does_not_fit_is_an_error,
+    }
+    logs {
+        without_a_cursor_the_newest_lines_come,
+        a_cursor_goes_on_inside_an_invocation,
+        a_follower_misses_nothing_while_two_controllers_write,
+        a_page_is_bounded_in_bytes,
+        any_text_survives_in_logs,
+        an_invented_cursor_is_refused_or_harmless,
+    }
+    ledger {
+        a_flush_brings_everything_into_the_database,
+        a_killed_process_loses_and_doubles_nothing,
+        many_threads_record_while_the_drain_runs,
+        a_flush_waits_for_the_drain_that_is_under_way,
+        a_stop_brings_the_rest_into_the_database,
+        records_wait_while_the_database_is_away,
+        a_record_that_cannot_be_stored_does_not_block_the_others,
+    }
+    spool {
+        a_torn_tail_is_skipped_and_counted,
+        garbage_between_records_is_skipped_and_counted,
+        lines_of_another_version_are_set_aside,
+        a_full_spool_refuses_until_it_is_drained,
+        a_full_disk_refuses_and_recovers,
+        a_lost_folder_refuses_and_recovers,
+        a_full_memory_is_counted,
+        a_record_with_enormous_logs_is_kept_without_them,
+        a_spool_has_one_owner,
+    }
+}
+
+/// What only a server can do to us.
+mod postgres_only {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn several_controllers_may_open_an_empty_database_at_once() {
+        crate::bed::on_postgres(crate::access::several_controllers_may_open_an_empty_database_at_once).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn broken_connections_lose_and_double_nothing() {
+        crate::bed::on_postgres(crate::ledger::broken_connections_lose_and_double_nothing).await;
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_listens_fails_at_once() {
+        crate::access::an_address_where_nobody_listens_fails_at_once().await;
+    }
+}

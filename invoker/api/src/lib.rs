@@ -1,0 +1,16 @@
+//! The words that controller and invoker share.
+//!
+//! The controller holds an `Arc<dyn Invoke>` and cannot tell whether the invoker lives in its own process or in another
+//! one. Nothing here knows wasmtime, sockets or a database.
+
+mod error;
+mod gauge;
+mod ids;
+mod invocation;
+mod invoke;
+
+pub use error::{InvokeError, InvokeErrorKind, PrepareError, PrepareErrorKind};
+pub use gauge::{Gauge, LogEntry, LogStream, Logs, Start};
+pub use ids::{Digest, FunctionName, InvocationId, Namespace, ParseError};
+pub use invocation::{Body, Input, Invocation, Kind, Limits, Output, Target};
+pub use invoke::{ArtifactSource, Invoke, Prepared};

@@ -1,0 +1,72 @@
+//! Running a command guest: the event on standard input, the answer on standard output, a fresh instance every time.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use mayfly_invoker_api::{InvokeError, InvokeErrorKind};
+use wasmtime::{PoolConcurrencyLimitError, Store};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+
+use crate::call::{Call, Host, microseconds_since};
+use crate::config::ANSWER_BYTES_MAX;
+use crate::instance::blame;
+use crate::state::{self, State};
+
+/// Runs the command once on `stdin`.
+pub(crate) async fn run(
+    host: &Host,
+    pre: &CommandPre<State>,
+    call: &Call,
+    stdin: Bytes,
+) -> Result<Bytes, InvokeError> {
+    let stdout = state::answer_pipe();
+    let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
+    let mut store = state::store(&host.engine, guest_state);
+    store.data().console.begin(&call.gauge);
+    let ended = call.bounded(start_and_run(host, pre, &mut store, call)).await;
+    call.gauge.note_memory_bytes(store.data().limiter.memory_bytes());
+    let code = match ended? {
+        Ok(Ok(())) => 0,
+        Ok(Err(())) => 1,
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => exit.0,
+            None if stdout.contents().len() >= ANSWER_BYTES_MAX => return Err(too_long()),
+            None => return Err(blame(&error, store.data(), call)),
+        },
+    };
+    if code != 0 {
+        return Err(InvokeError::new(InvokeErrorKind::Failed, format!("the command ended with exit code {code}")));
+    }
+    Ok(stdout.contents())
+}
+
+fn too_long() -> InvokeError {
+    InvokeError::new(
+        InvokeErrorKind::BadResponse,
+        format!("the command wrote more than {ANSWER_BYTES_MAX} bytes to standard output"),
+    )
+}
+
+async fn start_and_run(
+    host: &Host,
+    pre: &CommandPre<State>,
+    store: &mut Store<State>,
+    call: &Call,
+) -> wasmtime::Result<Result<(), ()>> {
+    let started = Instant::now();
+    let command = instantiate(host, pre, store).await;
+    call.gauge.add_init_us(microseconds_since(started));
+    command?.wasi_cli_run().call_run(store).await
+}
+
+/// If all slots are taken, idle instances are given up for this one.
+async fn instantiate(host: &Host, pre: &CommandPre<State>, store: &mut Store<State>) -> wasmtime::Result<Command> {
+    loop {
+        match pre.instantiate_async(&mut *store).await {
+            Err(error) if error.is::<PoolConcurrencyLimitError>() && host.pool.give_up_oldest() => {}
+            other => return other,
+        }
+    }
+}

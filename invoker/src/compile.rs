@@ -1,0 +1,181 @@
+//! Compiling, in a process of its own: a hostile file may eat memory and time there, and nothing else.
+//!
+//! The parent sends the wasm bytes on standard input. The child answers with one line of JSON, the [`Verdict`], and,
+//! if that is good, with the native code until end of file.
+
+use std::io::{Read, Write};
+use std::process::{ExitCode, Stdio};
+
+use mayfly_invoker_api::{Kind, PrepareError, PrepareErrorKind};
+use rustix::process::{Resource, Rlimit, getpid, setpriority_process, setrlimit};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use wasmtime::component::Component;
+
+use crate::config::{COMPILE_CPU_SECONDS_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_OUTPUT_BYTES_MAX, Config};
+use crate::{engine, inspect, state};
+
+/// Longest first line of the child, in bytes.
+const VERDICT_BYTES_MAX: u64 = 64 << 10;
+/// How much other work of the machine goes before compiling.
+const NICENESS: i32 = 10;
+
+/// Native code and what kind of guest is in it.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) kind: Kind,
+    pub(crate) code: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Compiled { kind: Kind, code_bytes: u64 },
+    InvalidWasm(String),
+    UnsupportedImport(String),
+    NoUsableExport(String),
+    CompileFailed(String),
+}
+
+/// Compiles `wasm` in a child process.
+pub(crate) async fn compile(config: &Config, wasm: &[u8]) -> Result<Compiled, PrepareError> {
+    let mut child = spawn(config)?;
+    let answer = tokio::time::timeout(config.bounds.compile_time_max, converse(&mut child, wasm)).await;
+    match answer {
+        Ok(Ok(compiled)) => compiled,
+        // The child ended or closed its pipes before it had said anything useful: it ran into one of its limits.
+        Ok(Err(error)) => {
+            let status = child.wait().await;
+            tracing::warn!(%error, ?status, "compiling process gave no answer");
+            Err(over_limit())
+        }
+        Err(_elapsed) => {
+            child.kill().await.unwrap_or_else(|error| tracing::warn!(%error, "compiling process was gone already"));
+            Err(over_limit())
+        }
+    }
+}
+
+fn over_limit() -> PrepareError {
+    PrepareError::new(
+        PrepareErrorKind::CompileLimit,
+        "compiling took more time or memory than is allowed; make the module or its largest function smaller",
+    )
+}
+
+fn internal(error: impl std::fmt::Display) -> PrepareError {
+    tracing::error!(%error, "compiling process could not be used");
+    PrepareError::new(PrepareErrorKind::Internal, "the compiler could not be started; see the server's log")
+}
+
+fn spawn(config: &Config) -> Result<Child, PrepareError> {
+    let (program, arguments) =
+        config.compiler_command.split_first().ok_or_else(|| internal("no compiler command is configured"))?;
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(internal)
+}
+
+async fn converse(child: &mut Child, wasm: &[u8]) -> std::io::Result<Result<Compiled, PrepareError>> {
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(std::io::Error::other("the child has no pipes"));
+    };
+    // Both ends at once: the child reads everything before it writes, so this cannot block for ever.
+    stdin.write_all(wasm).await?;
+    drop(stdin);
+    let mut stdout = BufReader::new(stdout.take(COMPILE_OUTPUT_BYTES_MAX));
+    let mut line = String::new();
+    (&mut stdout).take(VERDICT_BYTES_MAX).read_line(&mut line).await?;
+    let verdict: Verdict = serde_json::from_str(&line)?;
+    let (kind, code_bytes) = match verdict.into_result() {
+        Ok(compiled) => compiled,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let mut code = Vec::new();
+    stdout.read_to_end(&mut code).await?;
+    if code.len() as u64 != code_bytes {
+        return Err(std::io::Error::other("the native code was cut short"));
+    }
+    Ok(Ok(Compiled { kind, code }))
+}
+
+impl Verdict {
+    fn into_result(self) -> Result<(Kind, u64), PrepareError> {
+        use PrepareErrorKind as K;
+        let (kind, message) = match self {
+            Self::Compiled { kind, code_bytes } => return Ok((kind, code_bytes)),
+            Self::InvalidWasm(message) => (K::InvalidWasm, message),
+            Self::UnsupportedImport(message) => (K::UnsupportedImport, message),
+            Self::NoUsableExport(message) => (K::NoUsableExport, message),
+            Self::CompileFailed(message) => (K::CompileFailed, message),
+        };
+        Err(PrepareError::new(kind, message))
+    }
+
+    fn refused(error: &PrepareError) -> Self {
+        let message = error.to_string();
+        match error.kind() {
+            PrepareErrorKind::InvalidWasm => Self::InvalidWasm(message),
+            PrepareErrorKind::UnsupportedImport => Self::UnsupportedImport(message),
+            PrepareErrorKind::NoUsableExport => Self::NoUsableExport(message),
+            PrepareErrorKind::CompileFailed | PrepareErrorKind::CompileLimit | PrepareErrorKind::Internal => {
+                Self::CompileFailed(message)
+            }
+        }
+    }
+}
+
+/// The whole life of a compiling process: standard input to standard output.
+#[must_use]
+pub fn compile_child_main() -> ExitCode {
+    match child_main() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn child_main() -> std::io::Result<()> {
+    confine()?;
+    let mut wasm = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut wasm)?;
+    let (verdict, code) = match compile_here(wasm) {
+        Ok(Compiled { kind, code }) => (Verdict::Compiled { kind, code_bytes: code.len() as u64 }, code),
+        Err(refused) => (Verdict::refused(&refused), Vec::new()),
+    };
+    let mut stdout = std::io::stdout().lock();
+    serde_json::to_writer(&mut stdout, &verdict)?;
+    stdout.write_all(b"\n")?;
+    stdout.write_all(&code)?;
+    stdout.flush()
+}
+
+/// Sets the limits before a single foreign byte is read.
+fn confine() -> std::io::Result<()> {
+    let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    setrlimit(Resource::As, limit(COMPILE_MEMORY_BYTES_MAX))?;
+    setrlimit(Resource::Cpu, limit(COMPILE_CPU_SECONDS_MAX))?;
+    setrlimit(Resource::Core, limit(0))?;
+    setrlimit(Resource::Fsize, limit(0))?;
+    setpriority_process(Some(getpid()), NICENESS)?;
+    Ok(())
+}
+
+fn compile_here(wasm: Vec<u8>) -> Result<Compiled, PrepareError> {
+    let failed = |error: wasmtime::Error| PrepareError::new(PrepareErrorKind::CompileFailed, format!("{error:#}"));
+    let inspected = inspect::inspect(wasm)?;
+    let engine = engine::compiling().map_err(failed)?;
+    let component = Component::new(&engine, &inspected.component).map_err(failed)?;
+    // Linking here tells of imports that have a known name and another shape.
+    state::linker(&engine)
+        .and_then(|linker| linker.instantiate_pre(&component).map(drop))
+        .map_err(|error| PrepareError::new(PrepareErrorKind::UnsupportedImport, format!("{error:#}")))?;
+    let code = component.serialize().map_err(failed)?;
+    Ok(Compiled { kind: inspected.kind, code })
+}

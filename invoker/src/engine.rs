@@ -1,0 +1,92 @@
+//! The one wasmtime engine of a process.
+//!
+//! Two engines are built from the same code-generation settings: one that serves, with pooled memory, and one that
+//! only compiles, in a child process that has little address space. Their code is interchangeable.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::thread;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+
+use crate::config::{
+    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX,
+    MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
+};
+
+/// An engine that only compiles.
+pub(crate) fn compiling() -> Result<Engine> {
+    Engine::new(&code_settings())
+}
+
+/// The engine that runs guests, with its clock started.
+pub(crate) fn serving(bounds: &Bounds) -> Result<Engine> {
+    let mut config = code_settings();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(bounds)));
+    let engine = Engine::new(&config)?;
+    start_ticker(&engine)?;
+    Ok(engine)
+}
+
+/// Changes whenever code made by another build or for another processor would not run here.
+pub(crate) fn compatibility(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// All that shapes native code or what a guest may contain. Proposals that no supported language needs stay off.
+fn code_settings() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .async_stack_zeroing(true)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_custom_page_sizes(false);
+    config
+}
+
+fn pool(bounds: &Bounds) -> PoolingAllocationConfig {
+    let instances = bounds.instances_max;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        // Only counters: measured, one componentize-py guest needs more than 30.
+        .total_core_instances(instances.saturating_mul(32))
+        .total_memories(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(16))
+        .total_stacks(instances)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .max_tables_per_module(8)
+        .max_memory_size(usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX))
+        .table_elements(TABLE_ELEMENTS_MAX);
+    pool
+}
+
+/// Lets running guests see time pass. Ends by itself when the engine is gone.
+fn start_ticker(engine: &Engine) -> Result<()> {
+    let weak = engine.weak();
+    thread::Builder::new().name("epoch-ticker".to_owned()).spawn(move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(EPOCH_TICK);
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_of_the_compiling_engine_runs_on_the_serving_one() {
+        let compiling = compiling().unwrap();
+        let serving = serving(&Bounds { instances_max: 2, ..Bounds::default() }).unwrap();
+        assert_eq!(compatibility(&compiling), compatibility(&serving));
+    }
+}

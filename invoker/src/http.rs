@@ -1,0 +1,197 @@
+//! Calling an http guest: `wasi:http/incoming-handler`, with bodies that stream in both directions.
+//!
+//! A short answer is complete when the guest returns: no task, no channel hop, the length is known. An answer that
+//! begins before the guest has ended goes out as it comes, and the guest runs on in a task that its body owns.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
+use mayfly_invoker_api::{Body, InvokeError, InvokeErrorKind};
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
+
+use crate::call::{Call, Host};
+use crate::instance::{Guest, Instance, blame};
+
+type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+/// Gives `request` to the guest and returns its response as soon as it has one.
+pub(crate) async fn serve(
+    host: &Arc<Host>,
+    instance: Instance,
+    call: &Call,
+    request: Request<Body>,
+) -> Result<Response<Body>, InvokeError> {
+    let (head_sender, mut head) = oneshot::channel();
+    let mut guest = Box::pin(run_guest(instance, call.clone(), request, head_sender));
+    let early = tokio::select! {
+        // The guest first: most have answered and ended by the time it gives way.
+        biased;
+        ended = &mut guest => {
+            let instance = ended?;
+            let response = response_of(head.try_recv().ok())?;
+            return Ok(finished(host, instance, response));
+        }
+        early = &mut head => early,
+    };
+    match early {
+        Ok(head) => {
+            let response = response_of(Some(head))?;
+            Ok(streaming(Arc::clone(host), guest, response))
+        }
+        // The guest dropped its outparam without an answer; what it does after that does not matter.
+        Err(_dropped) => {
+            guest.await?;
+            response_of(None).map(|never: Response<HyperOutgoingBody>| never.map(convert))
+        }
+    }
+}
+
+/// Runs the guest to its end, whatever becomes of its answer. Gives the instance back if that was a good end.
+async fn run_guest(
+    mut instance: Instance,
+    call: Call,
+    request: Request<Body>,
+    head: oneshot::Sender<Head>,
+) -> Result<Instance, InvokeError> {
+    instance.begin(&call);
+    let called = call.bounded(call_handle(&mut instance, request, head)).await;
+    let ended = match called {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(blame(&error, instance.store.data(), &call)),
+        Err(late) => Err(late),
+    };
+    instance.end(&call);
+    if ended.is_err() {
+        instance.note_late_failure();
+    }
+    ended.map(|()| instance)
+}
+
+async fn call_handle(
+    instance: &mut Instance,
+    request: Request<Body>,
+    head: oneshot::Sender<Head>,
+) -> wasmtime::Result<()> {
+    let Guest::Http(proxy) = &instance.guest else {
+        return Err(wasmtime::Error::msg("the function is not an http function"));
+    };
+    let request = request.map(|body| body.map_err(|error| HttpError::InternalError(Some(error.to_string()))));
+    let mut view = instance.store.data_mut().http();
+    let request = view.new_incoming_request(Scheme::Http, request)?;
+    let outparam = view.new_response_outparam(head)?;
+    proxy.wasi_http_incoming_handler().call_handle(&mut instance.store, request, outparam).await
+}
+
+fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, InvokeError> {
+    let bad = |message: String| InvokeError::new(InvokeErrorKind::BadResponse, message);
+    match head {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(code)) => Err(InvokeError::new(
+            InvokeErrorKind::Failed,
+            format!("the function gave an error instead of a response: {code:?}"),
+        )),
+        None => Err(bad("the function ended without a response".to_owned())),
+    }
+}
+
+/// The guest has ended: all that it wrote is here.
+fn finished(host: &Arc<Host>, instance: Instance, response: Response<HyperOutgoingBody>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let mut collecting = Box::pin(body.collect());
+    let collected = match (&mut collecting).now_or_never() {
+        Some(collected) => {
+            instance.release(host);
+            Some(collected)
+        }
+        // It left its body open. With the instance the open end goes too, and what was written is all there is.
+        None => {
+            drop(instance);
+            collecting.now_or_never()
+        }
+    };
+    let body = match collected {
+        Some(Ok(collected)) if collected.trailers().is_none() => {
+            Full::new(collected.to_bytes()).map_err(|never| match never {}).boxed_unsync()
+        }
+        Some(Ok(collected)) => collected.map_err(|never| match never {}).boxed_unsync(),
+        Some(Err(error)) => {
+            let broken = GuestBody { frames: None, failed: Some(unfinished(&error)), guest: None };
+            broken.boxed_unsync()
+        }
+        None => GuestBody { frames: None, failed: None, guest: None }.boxed_unsync(),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// The guest goes on: its body follows as it is written.
+fn streaming(
+    host: Arc<Host>,
+    guest: Pin<Box<impl Future<Output = Result<Instance, InvokeError>> + Send + 'static>>,
+    response: Response<HyperOutgoingBody>,
+) -> Response<Body> {
+    // Not detached: the body owns the task, and a client that goes away takes both along.
+    let guest = AbortOnDropHandle::new(tokio::spawn(async move {
+        let instance = guest.await?;
+        instance.release(&host);
+        Ok(())
+    }));
+    response.map(|frames| GuestBody { frames: Some(frames), failed: None, guest: Some(guest) }.boxed_unsync())
+}
+
+fn convert(body: HyperOutgoingBody) -> Body {
+    GuestBody { frames: Some(body), failed: None, guest: None }.boxed_unsync()
+}
+
+fn unfinished(error: &HttpError) -> InvokeError {
+    InvokeError::new(InvokeErrorKind::BadResponse, format!("the function did not finish its response: {error:?}"))
+}
+
+/// A response body that ends when its guest has ended, and as its guest has ended.
+struct GuestBody {
+    frames: Option<HyperOutgoingBody>,
+    failed: Option<InvokeError>,
+    guest: Option<AbortOnDropHandle<Result<(), InvokeError>>>,
+}
+
+impl http_body::Body for GuestBody {
+    type Data = Bytes;
+    type Error = InvokeError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
+        if let Some(frames) = &mut self.frames {
+            match ready!(Pin::new(frames).poll_frame(context)) {
+                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Some(Err(error)) => self.failed = Some(unfinished(&error)),
+                None => {}
+            }
+            self.frames = None;
+        }
+        if let Some(guest) = &mut self.guest {
+            let ended = ready!(Pin::new(guest).poll(context));
+            self.guest = None;
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.failed = Some(error),
+                Err(panicked) => {
+                    tracing::error!(%panicked, "the task of a streaming guest failed");
+                    let message = "the platform failed while the response was streaming";
+                    self.failed = Some(InvokeError::new(InvokeErrorKind::Internal, message));
+                }
+            }
+        }
+        Poll::Ready(self.failed.take().map(Err))
+    }
+}

@@ -1,0 +1,119 @@
+//! Memory and table limits, summed over everything in one store: a component may hold many memories.
+
+use wasmtime::{ResourceLimiter, Result};
+
+use crate::config::{
+    CORE_INSTANCES_PER_COMPONENT_MAX, MEMORIES_PER_COMPONENT_MAX, TABLE_ELEMENTS_TOTAL_MAX, TABLES_PER_COMPONENT_MAX,
+};
+
+/// Counts what the memories and tables of one store hold and refuses what goes past the limit.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_bytes_max: usize,
+    memory_bytes: usize,
+    /// The growth that was granted last, to be taken back when the engine could not carry it out.
+    last_growth_bytes: usize,
+    table_elements: usize,
+    refused: bool,
+}
+
+impl Limiter {
+    pub(crate) fn new(memory_bytes_max: u64) -> Self {
+        Self {
+            memory_bytes_max: usize::try_from(memory_bytes_max).unwrap_or(usize::MAX),
+            memory_bytes: 0,
+            last_growth_bytes: 0,
+            table_elements: 0,
+            refused: false,
+        }
+    }
+
+    /// Size of all linear memories together.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes as u64
+    }
+
+    /// Whether the guest was ever refused space; if it then dies, that is why.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let growth = desired.saturating_sub(current);
+        let total = self.memory_bytes.saturating_add(growth);
+        if total > self.memory_bytes_max {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.memory_bytes = total;
+        self.last_growth_bytes = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        self.memory_bytes = self.memory_bytes.saturating_sub(std::mem::take(&mut self.last_growth_bytes));
+        self.refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if total > TABLE_ELEMENTS_TOTAL_MAX {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_PER_COMPONENT_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_PER_COMPONENT_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_PER_COMPONENT_MAX as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_summed() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(0, 40, None).unwrap());
+        assert!(!limiter.refused());
+        assert!(!limiter.memory_growing(40, 41, None).unwrap());
+        assert!(limiter.refused());
+        assert_eq!(limiter.memory_bytes(), 100);
+    }
+
+    #[test]
+    fn a_modules_own_maximum_is_not_our_refusal() {
+        let mut limiter = Limiter::new(100);
+        assert!(!limiter.memory_growing(0, 60, Some(50)).unwrap());
+        assert!(!limiter.refused());
+    }
+
+    #[test]
+    fn growth_that_failed_is_taken_back() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::Error::msg("no pages")).unwrap();
+        assert_eq!(limiter.memory_bytes(), 0);
+    }
+}

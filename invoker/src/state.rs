@@ -1,0 +1,126 @@
+//! What the host keeps for one instance: its view of WASI, its limits and its console.
+
+use std::sync::Arc;
+
+use http::uri::Scheme;
+use mayfly_invoker_api::{LogStream, Target};
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::{Engine, Result, Store};
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use crate::config::{
+    ANSWER_BYTES_MAX, BODY_CHUNK_BYTES, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX,
+    RESOURCES_MAX,
+};
+use crate::console::{Console, ConsoleStream};
+use crate::limiter::Limiter;
+
+/// The host's side of one store.
+pub(crate) struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    pub(crate) limiter: Limiter,
+    pub(crate) console: Arc<Console>,
+}
+
+impl State {
+    /// For a guest that is called through its exports: standard input is empty, output goes to the console.
+    pub(crate) fn new(target: &Target) -> Self {
+        Self::build(target, |wasi, console| {
+            wasi.stdout(ConsoleStream::new(console, LogStream::Stdout));
+        })
+    }
+
+    /// For a command: reads `stdin`, answers on `stdout`.
+    pub(crate) fn for_command(target: &Target, stdin: MemoryInputPipe, stdout: MemoryOutputPipe) -> Self {
+        Self::build(target, |wasi, _| {
+            wasi.stdin(stdin).stdout(stdout);
+        })
+    }
+
+    fn build(target: &Target, stdio: impl FnOnce(&mut WasiCtxBuilder, &Arc<Console>)) -> Self {
+        let console = Arc::new(Console::default());
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.arg(target.function.as_str())
+            .envs(&target.env)
+            .max_random_size(RANDOM_BYTES_MAX)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .stderr(ConsoleStream::new(&console, LogStream::Stderr));
+        stdio(&mut wasi, &console);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HEADER_BYTES_MAX);
+        let limiter = Limiter::new(target.limits.memory_bytes);
+        Self { table, wasi: wasi.build(), http, hooks: Hooks, limiter, console }
+    }
+}
+
+/// An answer pipe of the largest allowed size; a command that writes more is stopped.
+pub(crate) fn answer_pipe() -> MemoryOutputPipe {
+    MemoryOutputPipe::new(ANSWER_BYTES_MAX)
+}
+
+/// A store with every bound set.
+pub(crate) fn store(engine: &Engine, state: State) -> Store<State> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(HANDLES_MAX);
+    // A guest that computes gives way to others at every tick; the time limit is looked at there.
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    store
+}
+
+/// All that guests may import: the whole of WASI 0.2 `cli` and `http`. Terminals and the filesystem are there but
+/// empty, sockets are there but closed: the standard libraries of most languages import them without need.
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+/// How HTTP behaves for guests. Outbound requests are denied: there is no allow list yet.
+#[derive(Debug)]
+struct Hooks;
+
+type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>);
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        _request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, HttpError>> + Send> {
+        Box::new(async { Err(HttpError::HttpRequestDenied) })
+    }
+
+    fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {
+        *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+}

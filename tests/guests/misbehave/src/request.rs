@@ -1,0 +1,50 @@
+//! What a request asks for.
+
+use serde_json::{Value, json};
+use wasip2::http::types::{IncomingRequest, Method};
+
+/// A path with its parameters.
+pub(crate) struct Wish(String);
+
+impl Wish {
+    pub(crate) fn of(request: &IncomingRequest) -> Self {
+        Self(request.path_with_query().unwrap_or_default())
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.split_once('?').map_or(self.0.as_str(), |(path, _)| path)
+    }
+
+    /// The parameter called `name`, or `default` when it is missing or not a number.
+    pub(crate) fn number(&self, name: &str, default: u64) -> u64 {
+        let query = self.0.split_once('?').map_or("", |(_, query)| query);
+        let mut parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
+        let value = parameters.find_map(|(key, value)| (key == name).then_some(value));
+        value.and_then(|value| value.parse().ok()).unwrap_or(default)
+    }
+}
+
+/// All that the function can see, for the test to compare.
+pub(crate) fn describe(request: &IncomingRequest) -> Value {
+    let headers = request.headers().entries();
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| json!([name, String::from_utf8_lossy(value)]))
+        .collect();
+    json!({
+        "method": method(&request.method()),
+        "path": request.path_with_query(),
+        "scheme": request.scheme().map(|scheme| format!("{scheme:?}")),
+        "authority": request.authority(),
+        "headers": headers,
+        "env": std::env::vars().collect::<std::collections::BTreeMap<_, _>>(),
+        "args": std::env::args().collect::<Vec<_>>(),
+    })
+}
+
+fn method(method: &Method) -> String {
+    match method {
+        Method::Other(name) => name.clone(),
+        known => format!("{known:?}").trim_start_matches("Method::").to_uppercase(),
+    }
+}

@@ -1,0 +1,416 @@
+//! Calling functions: three kinds, over HTTP and directly, whatever they do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use mayfly_tests::{Platform, Reply, on_both_databases};
+use reqwest::{Method, Version};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+const ORDER: &str = r#"{"lines":[{"quantity":2,"unit_price_cents":450},{"quantity":1,"unit_price_cents":50}]}"#;
+
+on_both_databases!(
+    all_three_kinds_answer_both_ways,
+    every_answer_names_its_invocation,
+    an_event_function_sees_the_request_as_api_gateway_sends_it,
+    the_trace_of_the_caller_is_kept,
+    functions_see_what_was_sent,
+    bodies_arrive_byte_for_byte,
+    bodies_stream_in_both_directions,
+    http_2_without_negotiation_works,
+    a_trap_hurts_its_own_call_only,
+    memory_has_a_limit,
+    bad_payloads_are_refused,
+    addresses_that_are_no_function,
+    the_environment_is_the_one_that_was_deployed,
+);
+
+async fn all_three_kinds_answer_both_ways(platform: &mut Platform) {
+    for name in ["hello-http", "order-total", "word-count", "wasip1-command"] {
+        platform.deploy(name, &[]).await;
+    }
+    let hello = platform.get("/hello-http").await;
+    assert_eq!((hello.status, hello.text().as_str()), (200, "Hello, WASI!\n"));
+    assert_eq!(direct(platform, "hello-http", "").await.text(), "Hello, WASI!\n");
+
+    let total = json!({"net_cents": 950, "tax_cents": 181, "total_cents": 1131});
+    assert_eq!(platform.post("/order-total", ORDER).await.json(), total);
+    assert_eq!(direct(platform, "order-total", ORDER).await.json(), total);
+
+    let count = json!({"lines": 1, "words": 6, "bytes": 18});
+    assert_eq!(platform.post("/word-count", "to be or not to be").await.json(), count);
+    assert_eq!(direct(platform, "word-count", "to be or not to be").await.json(), count);
+    assert_eq!(direct(platform, "wasip1-command", "one two").await.status, 200);
+
+    let records = platform.invocations("order-total").await;
+    let triggers: Vec<_> = records.iter().map(|record| record["trigger"].clone()).collect();
+    assert_eq!(triggers, ["direct", "http"], "newest first");
+}
+
+async fn every_answer_names_its_invocation(platform: &mut Platform) {
+    for name in ["hello-http", "order-total", "word-count"] {
+        platform.deploy(name, &[]).await;
+        let mut ids = Vec::new();
+        let mut starts = Vec::new();
+        for _ in 0..4 {
+            let answer = platform.post(&format!("/{name}"), ORDER).await;
+            ids.push(answer.invocation_id());
+            starts.push(answer.header("mayfly-start").to_owned());
+        }
+        let answer = direct(platform, name, ORDER).await;
+        ids.push(answer.invocation_id());
+        starts.push(answer.header("mayfly-start").to_owned());
+        let recorded: Vec<_> = platform
+            .invocations(name)
+            .await
+            .iter()
+            .rev()
+            .map(|it| it["id"].clone())
+            .collect();
+        assert_eq!(ids, recorded);
+        assert_eq!(starts[0], "cold");
+        // A command ends with its answer, so there is nothing to keep warm.
+        let later = if name == "word-count" { "cold" } else { "warm" };
+        assert!(starts[1..].iter().all(|start| start == later), "{name}: {starts:?}");
+    }
+}
+
+async fn an_event_function_sees_the_request_as_api_gateway_sends_it(platform: &mut Platform) {
+    platform.deploy("event", &[]).await;
+    let request = platform
+        .request(Method::PUT, "/event/a%20b/c?x=1&x=2&empty=")
+        .header("x-one", "1");
+    let answer = read(request.header("content-type", "text/plain").body("hello")).await;
+    let event = answer.json()["event"].clone();
+    assert_eq!(event["version"], "2.0", "{event}");
+    assert_eq!(
+        (&event["rawPath"], &event["rawQueryString"]),
+        (&json!("/a%20b/c"), &json!("x=1&x=2&empty=")),
+        "{event}"
+    );
+    assert_eq!(event["requestContext"]["http"]["method"], "PUT");
+    assert_eq!(event["requestContext"]["requestId"], answer.invocation_id().as_str());
+    assert_eq!(
+        (&event["headers"]["x-one"], &event["body"]),
+        (&json!("1"), &json!("hello"))
+    );
+    assert_eq!(event["isBase64Encoded"], false);
+
+    let binary = platform.request(Method::POST, "/event").body(vec![0_u8, 255, 254]);
+    let event = read(binary).await.json()["event"].clone();
+    assert_eq!(
+        (&event["isBase64Encoded"], &event["body"]),
+        (&json!(true), &json!("AP/+")),
+        "{event}"
+    );
+}
+
+async fn the_trace_of_the_caller_is_kept(platform: &mut Platform) {
+    platform.deploy("event", &[]).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let answer = read(
+        platform
+            .request(Method::POST, "/event")
+            .header("traceparent", &parent)
+            .body("{}"),
+    )
+    .await;
+    let context = &answer.json()["context"];
+    let passed = context["trace_parent"].as_str().unwrap_or_default();
+    assert!(passed.starts_with(&format!("00-{trace}-")), "{context}");
+    assert_eq!(context["invocation_id"], answer.invocation_id().as_str(), "{context}");
+    assert_eq!(
+        (&context["function"], &context["version"], &context["attempt"]),
+        (&json!("event"), &json!(1), &json!(1))
+    );
+    let record = platform
+        .api_get(&format!("/v1/ns/default/invocations/{}", answer.invocation_id()))
+        .await
+        .json();
+    assert_eq!(record["trace_id"], trace);
+    // What is not a trace is not passed on.
+    let answer = read(
+        platform
+            .request(Method::POST, "/event")
+            .header("traceparent", "00-xyz-1-01")
+            .body("{}"),
+    )
+    .await;
+    assert_eq!(
+        answer.json()["context"]["trace_parent"]
+            .as_str()
+            .unwrap_or_default()
+            .find("xyz"),
+        None
+    );
+}
+
+async fn functions_see_what_was_sent(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "see"]).await;
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = platform.request(method.clone(), "/see/headers?a=1&b=%20&a=2");
+        let answer = read(
+            request
+                .header("x-twice", "one")
+                .header("x-twice", "two")
+                .header("x-empty", ""),
+        )
+        .await;
+        assert_eq!(answer.status, 200);
+        let seen = answer.text();
+        assert!(seen.contains(method.as_str()), "{method}: {seen}");
+        assert!(
+            seen.contains("/headers?a=1&b=%20&a=2") && !seen.contains("/see/"),
+            "without the prefix: {seen}"
+        );
+        for value in ["one", "two", "x-empty"] {
+            assert!(seen.contains(value), "{value} is missing: {seen}");
+        }
+        // Headers of the connection are the server's business.
+        assert!(
+            !seen.to_lowercase().contains("transfer-encoding") && !seen.to_lowercase().contains("keep-alive"),
+            "{seen}"
+        );
+    }
+    let head = platform
+        .request(Method::HEAD, "/see/headers")
+        .send()
+        .await
+        .expect("the server answers");
+    assert_eq!(head.status(), 200);
+    assert!(head.bytes().await.expect("whole").is_empty());
+    let named = read(platform.request(Method::GET, "/@default/see/headers?x")).await;
+    assert!(
+        named.text().contains("/headers?x") && !named.text().contains("@default"),
+        "{}",
+        named.text()
+    );
+    let root = platform.get("/see").await;
+    assert_eq!(
+        root.status,
+        platform.get("/see/").await.status,
+        "with and without a slash at the end"
+    );
+}
+
+async fn bodies_arrive_byte_for_byte(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "echo"]).await;
+    let pattern: Vec<u8> = (0_u32..3_000_000).flat_map(|number| number.to_le_bytes()).collect();
+    for length in [0, 1, 4095, 65_536, 65_537, 1 << 20, pattern.len()] {
+        let body = Bytes::copy_from_slice(&pattern[..length]);
+        let answer = platform.post("/echo/echo", body.clone()).await;
+        assert_eq!((answer.status, answer.body.len()), (200, length));
+        assert!(answer.body == body, "a body of {length} bytes was changed");
+    }
+    let row = platform.usage_of("echo").await;
+    assert_eq!(row["bytes_in"], row["bytes_out"], "{row}");
+}
+
+async fn bodies_stream_in_both_directions(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "echo"]).await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let body = stream::unfold(receiver, |mut receiver| async move {
+        receiver
+            .recv()
+            .await
+            .map(|piece| (Ok::<_, std::io::Error>(piece), receiver))
+    });
+    sender
+        .send(Bytes::from_static(b"piece 0"))
+        .await
+        .expect("the request is open");
+    let request = platform
+        .request(Method::POST, "/echo/echo")
+        .body(reqwest::Body::wrap_stream(body));
+    let mut answer = request
+        .send()
+        .await
+        .expect("the head comes before the end of the request")
+        .bytes_stream();
+    // Every piece comes back before the next one is sent.
+    for number in 0..10 {
+        let wanted = format!("piece {number}");
+        let mut got = Vec::new();
+        while got.len() < wanted.len() {
+            let piece = timeout(mayfly_tests::WAIT_MAX, answer.next())
+                .await
+                .expect("not held back");
+            got.extend(piece.expect("not the end").expect("unbroken"));
+        }
+        assert_eq!(String::from_utf8_lossy(&got), wanted);
+        if number < 9 {
+            sender
+                .send(Bytes::from(format!("piece {}", number + 1)))
+                .await
+                .expect("the request is open");
+        }
+    }
+    drop(sender);
+    assert!(answer.next().await.is_none(), "the end of one is the end of the other");
+
+    let slow = platform
+        .request(Method::GET, "/echo/slow-body")
+        .send()
+        .await
+        .expect("the server answers");
+    let pieces = slow.bytes_stream().collect::<Vec<_>>().await;
+    assert!(pieces.len() > 1, "pieces are not collected: {pieces:?}");
+}
+
+async fn http_2_without_negotiation_works(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "echo"]).await;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .no_proxy()
+        .build()
+        .expect("valid settings");
+    let url = format!("{}/echo/echo", platform.functions);
+    let calls = (0..20).map(|number| {
+        let request = client.post(&url).body(format!("call {number}"));
+        async move {
+            let answer = request.send().await.expect("the server answers");
+            assert_eq!(answer.version(), Version::HTTP_2);
+            assert_eq!(answer.text().await.expect("whole"), format!("call {number}"));
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    assert_eq!(platform.usage_of("echo").await["invocations"], 20);
+}
+
+async fn a_trap_hurts_its_own_call_only(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "bad"]).await;
+    platform.deploy("hello-http", &["--name", "good"]).await;
+    for _ in 0..3 {
+        let problem = platform.get("/bad/trap").await.is_problem(500, "function_trapped");
+        assert!(problem["invocation_id"].is_string(), "{problem}");
+        platform.get("/bad/no-response").await.is_problem(502, "bad_response");
+        // The head was sent before the function failed: all that is left is to break the connection.
+        let broken = platform
+            .request(Method::GET, "/bad/panic-after-head")
+            .send()
+            .await
+            .expect("a head");
+        assert_eq!(broken.status(), 200);
+        assert!(
+            broken.bytes().await.is_err(),
+            "a body that was not finished must not look finished"
+        );
+        assert_eq!(platform.get("/good").await.status, 200);
+    }
+    // A trapped instance is never used again: its counter begins anew.
+    assert_eq!(platform.get("/bad/count").await.text().trim(), "1");
+    assert_eq!(
+        platform.get("/bad/count").await.text().trim(),
+        "2",
+        "and a good one is kept"
+    );
+    let failed = platform.fn_(&["invoke", "bad", "--data", "{}"]).await;
+    assert!([0, 1].contains(&failed.code), "{failed:?}");
+    let statuses: Vec<Value> = platform
+        .invocations("bad")
+        .await
+        .iter()
+        .map(|it| it["error_code"].clone())
+        .collect();
+    assert_eq!(
+        statuses.iter().filter(|code| **code == "function_trapped").count(),
+        6,
+        "{statuses:?}"
+    );
+}
+
+async fn memory_has_a_limit(platform: &mut Platform) {
+    platform
+        .deploy("misbehave", &["--name", "small", "--memory", "16"])
+        .await;
+    platform
+        .deploy("misbehave", &["--name", "large", "--memory", "256"])
+        .await;
+    platform
+        .get("/small/memory?mib=64")
+        .await
+        .is_problem(500, "memory_exceeded");
+    assert_eq!(
+        platform.get("/small/memory?mib=4").await.status,
+        200,
+        "the next call is a new beginning"
+    );
+    assert_eq!(platform.get("/large/memory?mib=64").await.status, 200);
+    let record = platform.invocations("large").await.remove(0);
+    let peak = record["usage"]["memory_peak_bytes"].as_u64().expect("a number");
+    assert!((64 << 20..256 << 20).contains(&peak), "{peak}");
+}
+
+async fn bad_payloads_are_refused(platform: &mut Platform) {
+    platform.deploy("order-total", &[]).await;
+    platform.deploy("word-count", &[]).await;
+    direct(platform, "order-total", "{not json")
+        .await
+        .is_problem(400, "invalid_json");
+    direct(platform, "order-total", "")
+        .await
+        .is_problem(400, "invalid_json");
+    let large = "x".repeat((6 << 20) + 1);
+    direct(platform, "word-count", &large)
+        .await
+        .is_problem(413, "payload_too_large");
+    let answer = platform.post("/order-total", r#"{"lines":[]}"#).await;
+    let problem = answer.is_problem(500, "function_failed");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("an order has 1 to")),
+        "{problem}"
+    );
+}
+
+async fn addresses_that_are_no_function(platform: &mut Platform) {
+    platform.deploy("hello-http", &[]).await;
+    platform.get("/nobody").await.is_problem(404, "function_not_found");
+    platform
+        .get("/@nobody/hello-http")
+        .await
+        .is_problem(404, "function_not_found");
+    for path in ["/", "/@default", "/@default/", "/%2e%2e/x", "/Hello", "//hello-http"] {
+        let answer = platform.get(path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        answer.is_problem(404, answer.json()["code"].as_str().unwrap_or_default());
+    }
+    direct(platform, "nobody", "{}")
+        .await
+        .is_problem(404, "function_not_found");
+    // The API does not live on the functions' port.
+    assert_eq!(platform.get("/v1/ns/default/functions").await.status, 404);
+    assert_eq!(platform.get("/openapi.json").await.status, 404);
+}
+
+async fn the_environment_is_the_one_that_was_deployed(platform: &mut Platform) {
+    platform
+        .deploy(
+            "misbehave",
+            &["--name", "env", "--env", "COLOUR=dark green", "--env", "EMPTY="],
+        )
+        .await;
+    let answer = platform.get("/env/env").await;
+    let lines: Vec<_> = answer.text().lines().map(str::to_owned).collect();
+    assert_eq!(
+        lines,
+        ["COLOUR=dark green", "EMPTY="],
+        "nothing of the host's environment is added"
+    );
+}
+
+async fn direct(platform: &Platform, name: &str, payload: &str) -> Reply {
+    let request = platform.api(Method::POST, &format!("/v1/ns/default/functions/{name}/invoke"));
+    read(request.timeout(Duration::from_secs(60)).body(payload.to_owned())).await
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Reply {
+    Reply::read(request.send().await.expect("the server answers"))
+        .await
+        .expect("the answer is complete")
+}

@@ -1,0 +1,63 @@
+//! Components made by componentize-js run unmodified, also those that serve one request per instance only.
+//!
+//! Only on SQLite: nothing here depends on the database, and compiling such a component takes ten seconds and more.
+
+use mayfly_tests::{Database, Platform};
+
+const CALLS: usize = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_event_answers_every_call_in_a_row() {
+    let platform = Platform::start(Database::Sqlite).await.expect("SQLite is always there");
+    assert_eq!(platform.deploy("fetch-event", &["--name", "js"]).await["kind"], "http");
+    for call in 0..CALLS {
+        // With a body: a call that finds out that an instance cannot be reused must arrive whole at the next one.
+        let answer = platform.post("/js/hello?x=1", format!("call {call}")).await;
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, format!("fetch-event: POST /hello\ncall {call}"))
+        );
+        assert_eq!(answer.header("content-type"), "text/plain");
+    }
+    let row = platform.usage_of("js").await;
+    assert_eq!(
+        (&row["invocations"], &row["errors"]),
+        (&CALLS.into(), &0.into()),
+        "finding out cost nobody a call: {row}"
+    );
+    assert!(
+        platform
+            .invocations("js")
+            .await
+            .iter()
+            .all(|record| record["http_status"] == 200)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incoming_handler_answers_and_is_reused() {
+    let platform = Platform::start(Database::Sqlite).await.expect("SQLite is always there");
+    assert_eq!(
+        platform.deploy("incoming-handler", &["--name", "js"]).await["kind"],
+        "http"
+    );
+    for call in 0..CALLS {
+        let answer = platform.post("/js/hello", "x".repeat(call)).await;
+        assert_eq!(answer.status, 200, "call {call}: {}", answer.text());
+        assert!(
+            answer.text().starts_with("incoming-handler: POST /hello, request "),
+            "{}",
+            answer.text()
+        );
+    }
+    let row = platform.usage_of("js").await;
+    assert_eq!(
+        (&row["invocations"], &row["errors"]),
+        (&CALLS.into(), &0.into()),
+        "{row}"
+    );
+    assert!(
+        row["cold_starts"].as_u64().is_some_and(|cold| cold < CALLS as u64),
+        "instances are reused: {row}"
+    );
+}

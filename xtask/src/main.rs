@@ -1,0 +1,65 @@
+//! Developer commands: `cargo xtask setup | demo | test | lint | bench`. Plain Rust, nothing else to install.
+#![expect(clippy::print_stdout, reason = "the terminal is this program's only output")]
+
+mod bench;
+mod demo;
+mod guests;
+mod http;
+mod lint;
+mod paths;
+mod server;
+mod services;
+mod setup;
+mod step;
+mod summary;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::summary::Summary;
+
+/// Developer commands of Mayfly.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Make sure that functions can be built here: Rust to wasm, and JavaScript for the tests.
+    Setup,
+    /// Build everything, deploy the examples to a server of its own, call them, show what it cost.
+    Demo,
+    /// Lints, guests, release binary, then every test with real services.
+    Test(test::Args),
+    /// Formatting, lints, licences, documentation.
+    Lint,
+    /// Measure, beside a peer, in one run.
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let mut summary = Summary::new();
+    let result = match cli.command {
+        Task::Setup => setup(&mut summary),
+        Task::Demo => demo::run(&mut summary),
+        Task::Test(args) => test::run(args, &mut summary),
+        Task::Lint => lint::run(&mut summary),
+        Task::Bench { bench } => bench::run(&bench, &mut summary),
+    };
+    summary.print();
+    result
+}
+
+fn setup(summary: &mut Summary) -> Result<()> {
+    summary.part("guest toolchain", setup::guest_toolchain)?;
+    summary.part("JavaScript for the tests", setup::javascript)?;
+    Ok(())
+}
