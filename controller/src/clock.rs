@@ -39,9 +39,10 @@ impl InvocationIds {
 
     pub(crate) fn next(&self, unix_ms: i64) -> InvocationId {
         let mut random = [0; 10];
-        // The counter first: ids of one process and millisecond stay in order.
-        random[..4].copy_from_slice(&self.counter.fetch_add(1, Relaxed).to_be_bytes());
-        random[4..].copy_from_slice(&self.process);
+        // The counter last, where a UUID has no bits of its own: ids of one process and millisecond stay in order, and
+        // people can tell two of them apart by their end.
+        random[..6].copy_from_slice(&self.process);
+        random[6..].copy_from_slice(&self.counter.fetch_add(1, Relaxed).to_be_bytes());
         InvocationId::new(u64::try_from(unix_ms).unwrap_or(0), random)
     }
 }

@@ -31,11 +31,15 @@ pub fn guest_bytes(name: &str) -> Vec<u8> {
     fs::read(guest(name)).expect("a built guest can be read")
 }
 
-/// Translates a guest written as text into a file in `dir`.
+/// Translates a guest of `tests/guests/wat` into a file in `dir`.
+///
+/// # Panics
+/// When there is no such guest.
 #[must_use]
-pub fn guest_from_wat(dir: &Path, name: &str, text: &str) -> PathBuf {
-    let file = dir.join(format!("{name}.wasm"));
-    let wasm = wat::parse_str(text).expect("the text of the guest is valid");
+pub fn guest_from_wat(dir: &Path, name: &str) -> PathBuf {
+    let text = repository().join("tests/guests/wat").join(name).with_extension("wat");
+    let wasm = wat::parse_file(&text).unwrap_or_else(|error| panic!("{error}"));
+    let file = dir.join(name).with_extension("wasm");
     fs::write(&file, wasm).expect("the test's folder can be written");
     file
 }

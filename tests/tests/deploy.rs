@@ -8,22 +8,6 @@ use mayfly_tests::{CountingProxy, Platform, guest, guest_bytes, guest_from_wat, 
 use reqwest::Method;
 use serde_json::json;
 
-/// A command in one instruction, so that refusals are about nothing else than its import.
-const WANTS_ACME_CACHE: &str = r#"(component
-    (import "acme:cache/store@1.0.0" (instance (export "get" (func))))
-    (core module $code (func (export "run") (result i32) i32.const 0))
-    (core instance $code (instantiate $code))
-    (func $run (result (result)) (canon lift (core func $code "run")))
-    (instance $run (export "run" (func $run)))
-    (export "wasi:cli/run@0.2.0" (instance $run)))"#;
-
-const EXPORTS_ACME_MATH: &str = r#"(component
-    (core module $code (func (export "add") (param i32 i32) (result i32) i32.const 0))
-    (core instance $code (instantiate $code))
-    (func $add (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $code "add")))
-    (instance $math (export "add" (func $add)))
-    (export "acme:math/add@1.0.0" (instance $math)))"#;
-
 on_both_databases!(
     kinds_are_found_out,
     a_redeploy_sends_almost_nothing,
@@ -179,20 +163,16 @@ async fn bad_files_are_refused_and_leave_nothing(platform: &mut Platform) {
         (file("empty.wasm", b""), "invalid_wasm", ""),
         (file("truncated.wasm", &whole[..whole.len() / 2]), "invalid_wasm", ""),
         (
-            guest_from_wat(&dir, "import", WANTS_ACME_CACHE),
+            guest_from_wat(&dir, "bad-import"),
             "unsupported_import",
-            "acme:cache/store",
+            "acme:db/query",
         ),
         (
-            guest_from_wat(&dir, "export", EXPORTS_ACME_MATH),
-            "no_usable_export",
-            "acme:math/add",
-        ),
-        (
-            guest_from_wat(&dir, "module", "(module)"),
+            guest_from_wat(&dir, "no-export"),
             "no_usable_export",
             "wasi:http/incoming-handler",
         ),
+        (guest_from_wat(&dir, "core-no-export"), "no_usable_export", "add"),
     ];
     for (path, code, named) in cases {
         let done = platform

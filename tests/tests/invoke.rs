@@ -15,6 +15,8 @@ on_both_databases!(
     all_three_kinds_answer_both_ways,
     every_answer_names_its_invocation,
     an_event_function_sees_the_request_as_api_gateway_sends_it,
+    an_event_function_answers_as_api_gateway_expects_it,
+    a_command_fails_with_its_exit_code,
     the_trace_of_the_caller_is_kept,
     functions_see_what_was_sent,
     bodies_arrive_byte_for_byte,
@@ -42,7 +44,7 @@ async fn all_three_kinds_answer_both_ways(platform: &mut Platform) {
     let count = json!({"lines": 1, "words": 6, "bytes": 18});
     assert_eq!(platform.post("/word-count", "to be or not to be").await.json(), count);
     assert_eq!(direct(platform, "word-count", "to be or not to be").await.json(), count);
-    assert_eq!(direct(platform, "wasip1-command", "one two").await.status, 200);
+    assert_eq!(direct(platform, "wasip1-command", "one two").await.text(), "ONE TWO");
 
     let records = platform.invocations("order-total").await;
     let triggers: Vec<_> = records.iter().map(|record| record["trigger"].clone()).collect();
@@ -78,16 +80,24 @@ async fn every_answer_names_its_invocation(platform: &mut Platform) {
 }
 
 async fn an_event_function_sees_the_request_as_api_gateway_sends_it(platform: &mut Platform) {
-    platform.deploy("event", &[]).await;
+    platform.deploy("misbehave-event", &["--name", "event"]).await;
     let request = platform
-        .request(Method::PUT, "/event/a%20b/c?x=1&x=2&empty=")
+        .request(Method::PUT, "/event/echo?x=1&x=2&empty=&space=%20")
         .header("x-one", "1");
     let answer = read(request.header("content-type", "text/plain").body("hello")).await;
-    let event = answer.json()["event"].clone();
-    assert_eq!(event["version"], "2.0", "{event}");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, "application/json")
+    );
+    let event = answer.json();
+    assert_eq!(
+        (&event["version"], &event["routeKey"]),
+        (&json!("2.0"), &json!("$default")),
+        "{event}"
+    );
     assert_eq!(
         (&event["rawPath"], &event["rawQueryString"]),
-        (&json!("/a%20b/c"), &json!("x=1&x=2&empty=")),
+        (&json!("/echo"), &json!("x=1&x=2&empty=&space=%20")),
         "{event}"
     );
     assert_eq!(event["requestContext"]["http"]["method"], "PUT");
@@ -98,8 +108,8 @@ async fn an_event_function_sees_the_request_as_api_gateway_sends_it(platform: &m
     );
     assert_eq!(event["isBase64Encoded"], false);
 
-    let binary = platform.request(Method::POST, "/event").body(vec![0_u8, 255, 254]);
-    let event = read(binary).await.json()["event"].clone();
+    let binary = platform.request(Method::POST, "/event/echo").body(vec![0_u8, 255, 254]);
+    let event = read(binary).await.json();
     assert_eq!(
         (&event["isBase64Encoded"], &event["body"]),
         (&json!(true), &json!("AP/+")),
@@ -107,52 +117,97 @@ async fn an_event_function_sees_the_request_as_api_gateway_sends_it(platform: &m
     );
 }
 
+async fn an_event_function_answers_as_api_gateway_expects_it(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "event"]).await;
+    let answer = platform.get("/event/respond").await;
+    assert_eq!((answer.status, answer.text().as_str()), (418, "short and stout"));
+    assert_eq!(
+        (answer.header("content-type"), answer.header("x-kettle")),
+        ("text/plain", "hot")
+    );
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+    assert_eq!(cookies, ["a=1", "b=2"]);
+    // Called directly, the answer is what the function said and nothing is read into it.
+    let said = direct(platform, "event", r#"{"do":"respond"}"#).await;
+    assert_eq!((said.status, &said.json()["statusCode"]), (200, &json!(418)));
+
+    let problem = platform.get("/event/fail").await.is_problem(500, "function_failed");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("asked for this error")),
+        "{problem}"
+    );
+    platform.get("/event/trap").await.is_problem(500, "function_trapped");
+    assert_eq!(platform.get("/event/respond").await.status, 418, "it goes on");
+}
+
+async fn a_command_fails_with_its_exit_code(platform: &mut Platform) {
+    platform.deploy("wasip1-command", &["--name", "loud"]).await;
+    assert_eq!(direct(platform, "loud", "quiet").await.text(), "QUIET");
+    let problem = direct(platform, "loud", "fail")
+        .await
+        .is_problem(500, "function_failed");
+    assert!(
+        problem["detail"].as_str().is_some_and(|detail| detail.contains('3')),
+        "names the exit code: {problem}"
+    );
+    let record = platform.invocations("loud").await.remove(0);
+    assert_eq!(
+        (&record["status"], &record["error_code"]),
+        (&json!("error"), &json!("function_failed"))
+    );
+}
+
 async fn the_trace_of_the_caller_is_kept(platform: &mut Platform) {
-    platform.deploy("event", &[]).await;
+    platform.deploy("misbehave-event", &["--name", "event"]).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
-    let answer = read(
-        platform
-            .request(Method::POST, "/event")
-            .header("traceparent", &parent)
-            .body("{}"),
-    )
-    .await;
-    let context = &answer.json()["context"];
+    let called = async |parent: &str| {
+        read(
+            platform
+                .request(Method::GET, "/event/context")
+                .header("traceparent", parent),
+        )
+        .await
+    };
+    let answer = called(&parent).await;
+    let context = answer.json();
     let passed = context["trace_parent"].as_str().unwrap_or_default();
     assert!(passed.starts_with(&format!("00-{trace}-")), "{context}");
     assert_eq!(context["invocation_id"], answer.invocation_id().as_str(), "{context}");
     assert_eq!(
-        (&context["function"], &context["version"], &context["attempt"]),
-        (&json!("event"), &json!(1), &json!(1))
+        (&context["namespace"], &context["function"]),
+        (&json!("default"), &json!("event"))
+    );
+    assert_eq!((&context["version"], &context["attempt"]), (&json!(1), &json!(1)));
+    assert!(
+        context["remaining_ms"]
+            .as_u64()
+            .is_some_and(|ms| (1..=30_000).contains(&ms)),
+        "{context}"
     );
     let record = platform
         .api_get(&format!("/v1/ns/default/invocations/{}", answer.invocation_id()))
         .await
         .json();
     assert_eq!(record["trace_id"], trace);
+    assert_eq!(record["event_id"], context["event_id"]);
     // What is not a trace is not passed on.
-    let answer = read(
-        platform
-            .request(Method::POST, "/event")
-            .header("traceparent", "00-xyz-1-01")
-            .body("{}"),
-    )
-    .await;
-    assert_eq!(
-        answer.json()["context"]["trace_parent"]
-            .as_str()
-            .unwrap_or_default()
-            .find("xyz"),
-        None
+    let context = called("00-xyz-1-01").await.json();
+    assert!(
+        !context["trace_parent"].as_str().unwrap_or_default().contains("xyz"),
+        "{context}"
     );
 }
 
 async fn functions_see_what_was_sent(platform: &mut Platform) {
     platform.deploy("misbehave", &["--name", "see"]).await;
-    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-        let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = platform.request(method.clone(), "/see/headers?a=1&b=%20&a=2");
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
+        let request = platform.request(
+            Method::from_bytes(method.as_bytes()).expect("a method"),
+            "/see/headers?a=1&b=%20&a=2",
+        );
         let answer = read(
             request
                 .header("x-twice", "one")
@@ -160,41 +215,48 @@ async fn functions_see_what_was_sent(platform: &mut Platform) {
                 .header("x-empty", ""),
         )
         .await;
-        assert_eq!(answer.status, 200);
-        let seen = answer.text();
-        assert!(seen.contains(method.as_str()), "{method}: {seen}");
-        assert!(
-            seen.contains("/headers?a=1&b=%20&a=2") && !seen.contains("/see/"),
-            "without the prefix: {seen}"
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let seen = answer.json();
+        assert_eq!(
+            (&seen["method"], &seen["path"]),
+            (&json!(method), &json!("/headers?a=1&b=%20&a=2")),
+            "without the prefix"
         );
-        for value in ["one", "two", "x-empty"] {
-            assert!(seen.contains(value), "{value} is missing: {seen}");
+        for pair in [["x-twice", "one"], ["x-twice", "two"], ["x-empty", ""]] {
+            assert!(pairs(&seen).contains(&json!(pair)), "{pair:?} is missing: {seen}");
         }
         // Headers of the connection are the server's business.
-        assert!(
-            !seen.to_lowercase().contains("transfer-encoding") && !seen.to_lowercase().contains("keep-alive"),
-            "{seen}"
+        for name in ["connection", "transfer-encoding", "keep-alive", "upgrade"] {
+            assert!(
+                !pairs(&seen).iter().any(|pair| pair[0] == name),
+                "{name} was passed on: {seen}"
+            );
+        }
+        assert_eq!(
+            (&seen["env"], &seen["args"]),
+            (&json!({}), &json!([])),
+            "nothing of the host's"
         );
     }
-    let head = platform
-        .request(Method::HEAD, "/see/headers")
-        .send()
-        .await
-        .expect("the server answers");
+    let head = platform.request(Method::HEAD, "/see/headers").send().await;
+    let head = head.expect("the server answers");
     assert_eq!(head.status(), 200);
     assert!(head.bytes().await.expect("whole").is_empty());
-    let named = read(platform.request(Method::GET, "/@default/see/headers?x")).await;
-    assert!(
-        named.text().contains("/headers?x") && !named.text().contains("@default"),
-        "{}",
-        named.text()
-    );
-    let root = platform.get("/see").await;
     assert_eq!(
-        root.status,
-        platform.get("/see/").await.status,
-        "with and without a slash at the end"
+        platform.get("/@default/see/headers?x").await.json()["path"],
+        "/headers?x"
     );
+    let (bare, slash) = (platform.get("/see").await, platform.get("/see/").await);
+    assert_eq!(
+        (bare.status, slash.status),
+        (404, 404),
+        "the function's own answer to /"
+    );
+    assert!(!bare.invocation_id().is_empty() && !slash.invocation_id().is_empty());
+}
+
+fn pairs(seen: &Value) -> &Vec<Value> {
+    seen["headers"].as_array().expect("a list of headers")
 }
 
 async fn bodies_arrive_byte_for_byte(platform: &mut Platform) {
@@ -395,12 +457,11 @@ async fn the_environment_is_the_one_that_was_deployed(platform: &mut Platform) {
             &["--name", "env", "--env", "COLOUR=dark green", "--env", "EMPTY="],
         )
         .await;
-    let answer = platform.get("/env/env").await;
-    let lines: Vec<_> = answer.text().lines().map(str::to_owned).collect();
+    let seen = platform.get("/env/headers").await.json();
     assert_eq!(
-        lines,
-        ["COLOUR=dark green", "EMPTY="],
-        "nothing of the host's environment is added"
+        seen["env"],
+        json!({"COLOUR": "dark green", "EMPTY": ""}),
+        "nothing of the host's is added"
     );
 }
 

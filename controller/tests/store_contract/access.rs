@@ -5,7 +5,7 @@ use mayfly_invoker_api::Kind;
 
 use crate::bed::{Bed, artifact, config, default, digest, execute, function, namespace};
 
-pub async fn a_token_is_known_by_its_hash(bed: Bed) {
+pub(crate) async fn a_token_is_known_by_its_hash(bed: Bed) {
     assert!(!bed.store.token_exists(&[1; 32]).await.unwrap());
     bed.store.insert_token([1; 32], "admin", 5).await.unwrap();
     bed.store.insert_token([1; 32], "admin again", 6).await.unwrap();
@@ -13,12 +13,12 @@ pub async fn a_token_is_known_by_its_hash(bed: Bed) {
     assert!(!bed.store.token_exists(&[2; 32]).await.unwrap());
 }
 
-pub async fn only_the_default_namespace_exists_at_first(bed: Bed) {
+pub(crate) async fn only_the_default_namespace_exists_at_first(bed: Bed) {
     assert!(bed.store.namespace_exists(&default()).await.unwrap());
     assert!(!bed.store.namespace_exists(&namespace("other")).await.unwrap());
 }
 
-pub async fn an_artifact_is_kept_as_it_was_first_given(bed: Bed) {
+pub(crate) async fn an_artifact_is_kept_as_it_was_first_given(bed: Bed) {
     assert_eq!(bed.store.artifact(&default(), digest(1)).await.unwrap(), None);
     for (seed, kind) in [(1, Kind::Http), (2, Kind::Event), (3, Kind::Command)] {
         let given = Artifact {
@@ -42,7 +42,7 @@ pub async fn an_artifact_is_kept_as_it_was_first_given(bed: Bed) {
     assert_eq!(bed.store.artifact(&namespace("other"), digest(1)).await.unwrap(), None);
 }
 
-pub async fn an_artifact_needs_its_namespace(bed: Bed) {
+pub(crate) async fn an_artifact_needs_its_namespace(bed: Bed) {
     let refused = bed.store.insert_artifact(&namespace("other"), &artifact(1)).await;
     assert!(matches!(refused, Err(StoreError::MissingNamespace(name)) if name == namespace("other")));
     let refused = bed
@@ -59,7 +59,7 @@ pub async fn an_artifact_needs_its_namespace(bed: Bed) {
     assert_eq!(bed.store.artifact(&default(), digest(1)).await.unwrap(), None);
 }
 
-pub async fn state_survives_reopening(bed: Bed) {
+pub(crate) async fn state_survives_reopening(bed: Bed) {
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     let deployed = bed
         .store
@@ -74,7 +74,7 @@ pub async fn state_survives_reopening(bed: Bed) {
     );
 }
 
-pub async fn several_controllers_may_open_an_empty_database_at_once(bed: Bed) {
+pub(crate) async fn several_controllers_may_open_an_empty_database_at_once(bed: Bed) {
     let Database::Postgres { url } = &bed.database else {
         panic!("SQLite is for one controller")
     };
@@ -88,7 +88,7 @@ pub async fn several_controllers_may_open_an_empty_database_at_once(bed: Bed) {
     }
 }
 
-pub async fn a_closed_store_is_unavailable(bed: Bed) {
+pub(crate) async fn a_closed_store_is_unavailable(bed: Bed) {
     bed.store.ping().await.unwrap();
     bed.store.close().await;
     assert!(matches!(bed.store.ping().await, Err(StoreError::Unavailable(_))));
@@ -96,7 +96,7 @@ pub async fn a_closed_store_is_unavailable(bed: Bed) {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
 }
 
-pub async fn an_address_where_nobody_listens_fails_at_once() {
+pub(crate) async fn an_address_where_nobody_listens_fails_at_once() {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -11,13 +11,13 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
 /// 2026-11-20T00:00:00Z, in milliseconds since 1970.
-pub const DAY_MS: i64 = 1_795_132_800_000;
+pub(crate) const DAY_MS: i64 = 1_795_132_800_000;
 
 /// What a test is given.
-pub struct Bed {
-    pub store: Store,
-    pub database: Database,
-    pub dir: TempDir,
+pub(crate) struct Bed {
+    pub(crate) store: Store,
+    pub(crate) database: Database,
+    pub(crate) dir: TempDir,
 }
 
 impl Bed {
@@ -29,20 +29,20 @@ impl Bed {
     }
 
     /// What another controller would hold.
-    pub async fn another_store(&self) -> Store {
+    pub(crate) async fn another_store(&self) -> Store {
         Store::open(&self.database).await.unwrap()
     }
 
-    pub fn spool_dir(&self) -> PathBuf {
+    pub(crate) fn spool_dir(&self) -> PathBuf {
         self.dir.path().join("spool")
     }
 
-    pub fn ledger(&self) -> Ledger {
+    pub(crate) fn ledger(&self) -> Ledger {
         Ledger::open(&self.spool_dir(), self.store.clone(), LedgerLimits::default()).unwrap()
     }
 
     /// Fails unless the ledger holds exactly these, each once and unchanged.
-    pub async fn assert_stored(&self, records: &[InvocationRecord]) {
+    pub(crate) async fn assert_stored(&self, records: &[InvocationRecord]) {
         let rows = self
             .store
             .usage(&default(), UsageBy::Function, None, None)
@@ -57,7 +57,7 @@ impl Bed {
     }
 }
 
-pub async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: fn(Bed) -> F) {
+pub(crate) async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: fn(Bed) -> F) {
     let bed = Bed::make(|dir| Database::Sqlite {
         path: dir.path().join("mayfly.db"),
     })
@@ -66,7 +66,7 @@ pub async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: fn(Bed) ->
     test(bed).await;
 }
 
-pub async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: fn(Bed) -> F) {
+pub(crate) async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: fn(Bed) -> F) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(server) = postgres_url() else { return };
     let name = format!(
@@ -88,7 +88,7 @@ pub async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: fn(Bed) 
 }
 
 /// Runs a statement on the server, outside of any store.
-pub async fn execute(url: &str, sql: &str) {
+pub(crate) async fn execute(url: &str, sql: &str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
     sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
@@ -111,23 +111,23 @@ fn postgres_url() -> Option<String> {
     url
 }
 
-pub fn default() -> Namespace {
+pub(crate) fn default() -> Namespace {
     Namespace::default_namespace()
 }
 
-pub fn namespace(name: &str) -> Namespace {
+pub(crate) fn namespace(name: &str) -> Namespace {
     name.parse().unwrap()
 }
 
-pub fn function(name: &str) -> FunctionName {
+pub(crate) fn function(name: &str) -> FunctionName {
     name.parse().unwrap()
 }
 
-pub fn digest(seed: u8) -> Digest {
+pub(crate) fn digest(seed: u8) -> Digest {
     Digest::from_bytes([seed; 32])
 }
 
-pub fn artifact(seed: u8) -> Artifact {
+pub(crate) fn artifact(seed: u8) -> Artifact {
     Artifact {
         digest: digest(seed),
         kind: Kind::Event,
@@ -137,7 +137,7 @@ pub fn artifact(seed: u8) -> Artifact {
     }
 }
 
-pub fn config(memory_mib: u32) -> FunctionConfig {
+pub(crate) fn config(memory_mib: u32) -> FunctionConfig {
     FunctionConfig {
         memory_mib,
         ..FunctionConfig::default()
@@ -145,14 +145,14 @@ pub fn config(memory_mib: u32) -> FunctionConfig {
 }
 
 /// Ids in the order of `number`.
-pub fn id(number: u64) -> InvocationId {
+pub(crate) fn id(number: u64) -> InvocationId {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());
     InvocationId::new(DAY_MS.unsigned_abs() + number, random)
 }
 
 /// A plain, successful invocation of version 1 of `hello`.
-pub fn record(number: u64) -> InvocationRecord {
+pub(crate) fn record(number: u64) -> InvocationRecord {
     InvocationRecord {
         id: id(number),
         namespace: default(),
@@ -179,7 +179,7 @@ pub fn record(number: u64) -> InvocationRecord {
 }
 
 /// The same, with one printed line per text.
-pub fn printing(number: u64, texts: &[&str]) -> InvocationRecord {
+pub(crate) fn printing(number: u64, texts: &[&str]) -> InvocationRecord {
     let entry = |(offset_ms, text): (u64, &&str)| LogEntry {
         offset_ms,
         stream: LogStream::Stdout,

@@ -8,7 +8,7 @@ use mayfly_invoker_api::Kind;
 
 use crate::bed::{Bed, artifact, config, default, digest, function, namespace};
 
-pub async fn a_deployment_makes_a_numbered_version(bed: Bed) {
+pub(crate) async fn a_deployment_makes_a_numbered_version(bed: Bed) {
     let name = function("hello");
     bed.store
         .insert_artifact(
@@ -43,7 +43,7 @@ pub async fn a_deployment_makes_a_numbered_version(bed: Bed) {
     assert_eq!(bed.store.function(&namespace("other"), &name).await.unwrap(), None);
 }
 
-pub async fn the_same_deployment_twice_changes_nothing(bed: Bed) {
+pub(crate) async fn the_same_deployment_twice_changes_nothing(bed: Bed) {
     let name = function("hello");
     for seed in [1, 2] {
         bed.store.insert_artifact(&default(), &artifact(seed)).await.unwrap();
@@ -72,7 +72,7 @@ pub async fn the_same_deployment_twice_changes_nothing(bed: Bed) {
     }
 }
 
-pub async fn a_missing_artifact_leaves_nothing_behind(bed: Bed) {
+pub(crate) async fn a_missing_artifact_leaves_nothing_behind(bed: Bed) {
     let name = function("hello");
     let refused = bed.store.deploy(&default(), &name, digest(1), &config(64), 1).await;
     assert!(matches!(refused, Err(StoreError::MissingArtifact(missing)) if missing == digest(1)));
@@ -95,7 +95,7 @@ pub async fn a_missing_artifact_leaves_nothing_behind(bed: Bed) {
     );
 }
 
-pub async fn parallel_deployments_get_different_numbers(bed: Bed) {
+pub(crate) async fn parallel_deployments_get_different_numbers(bed: Bed) {
     let name = function("hello");
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     let stores = [bed.store.clone(), bed.another_store().await];
@@ -116,7 +116,7 @@ pub async fn parallel_deployments_get_different_numbers(bed: Bed) {
     assert_eq!(bed.store.function(&default(), &name).await.unwrap().unwrap().number, 20);
 }
 
-pub async fn parallel_equal_deployments_make_one_version(bed: Bed) {
+pub(crate) async fn parallel_equal_deployments_make_one_version(bed: Bed) {
     let name = function("hello");
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     let stores = [bed.store.clone(), bed.another_store().await];
@@ -134,7 +134,7 @@ pub async fn parallel_equal_deployments_make_one_version(bed: Bed) {
     assert_eq!(bed.store.versions(&default(), &name, 100).await.unwrap().len(), 1);
 }
 
-pub async fn deployments_and_deletions_may_cross(bed: Bed) {
+pub(crate) async fn deployments_and_deletions_may_cross(bed: Bed) {
     let name = function("hello");
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     let tasks = (0..20).map(|i: u32| {
@@ -166,7 +166,7 @@ pub async fn deployments_and_deletions_may_cross(bed: Bed) {
     assert_eq!(versions.first(), latest.as_ref());
 }
 
-pub async fn functions_are_listed_by_the_bytes_of_their_names(bed: Bed) {
+pub(crate) async fn functions_are_listed_by_the_bytes_of_their_names(bed: Bed) {
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     // A collation that skips hyphens would put `a-b` behind `aa`.
     for name in ["b", "aa", "a0", "a-b", "a", "a-c", "z"] {
@@ -201,7 +201,7 @@ pub async fn functions_are_listed_by_the_bytes_of_their_names(bed: Bed) {
     assert_eq!(bed.store.functions(&namespace("other"), None, 10).await.unwrap(), []);
 }
 
-pub async fn versions_are_listed_newest_first(bed: Bed) {
+pub(crate) async fn versions_are_listed_newest_first(bed: Bed) {
     let name = function("hello");
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     for i in 1..=12 {
@@ -220,7 +220,7 @@ pub async fn versions_are_listed_newest_first(bed: Bed) {
     assert_eq!(bed.store.versions(&default(), &function("other"), 3).await.unwrap(), []);
 }
 
-pub async fn numbers_go_on_after_a_deletion(bed: Bed) {
+pub(crate) async fn numbers_go_on_after_a_deletion(bed: Bed) {
     let name = function("hello");
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     assert!(!bed.store.delete_function(&default(), &name, 1).await.unwrap());
@@ -249,7 +249,7 @@ pub async fn numbers_go_on_after_a_deletion(bed: Bed) {
     );
 }
 
-pub async fn any_text_survives_in_the_configuration(bed: Bed) {
+pub(crate) async fn any_text_survives_in_the_configuration(bed: Bed) {
     let odd = [
         ("PLAIN", "x"),
         ("NUL", "a\0b"),

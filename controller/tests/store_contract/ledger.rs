@@ -20,7 +20,7 @@ fn some(count: u64) -> Vec<InvocationRecord> {
         .collect()
 }
 
-pub async fn a_flush_brings_everything_into_the_database(bed: Bed) {
+pub(crate) async fn a_flush_brings_everything_into_the_database(bed: Bed) {
     let ledger = bed.ledger();
     assert!(ledger.accepting());
     ledger.flush().await.unwrap();
@@ -41,7 +41,7 @@ pub async fn a_flush_brings_everything_into_the_database(bed: Bed) {
     assert_eq!(ledger.counts(), LedgerCounts::default());
 }
 
-pub async fn a_killed_process_loses_and_doubles_nothing(bed: Bed) {
+pub(crate) async fn a_killed_process_loses_and_doubles_nothing(bed: Bed) {
     let records = some(700);
     let ledger = bed.ledger();
     for record in &records[..400] {
@@ -61,7 +61,7 @@ pub async fn a_killed_process_loses_and_doubles_nothing(bed: Bed) {
     assert_eq!(ledger.counts(), LedgerCounts::default());
 }
 
-pub async fn many_threads_record_while_the_drain_runs(bed: Bed) {
+pub(crate) async fn many_threads_record_while_the_drain_runs(bed: Bed) {
     const THREADS: u64 = 8;
     const EACH: u64 = 400;
     let limits = LedgerLimits {
@@ -94,7 +94,7 @@ pub async fn many_threads_record_while_the_drain_runs(bed: Bed) {
     drain.await.unwrap();
 }
 
-pub async fn a_flush_waits_for_the_drain_that_is_under_way(bed: Bed) {
+pub(crate) async fn a_flush_waits_for_the_drain_that_is_under_way(bed: Bed) {
     let ledger = bed.ledger();
     for round in 0..20 {
         let before: Vec<_> = (round * 100..round * 100 + 100).map(record).collect();
@@ -126,7 +126,7 @@ pub async fn a_flush_waits_for_the_drain_that_is_under_way(bed: Bed) {
     bed.assert_stored(&all).await;
 }
 
-pub async fn a_stop_brings_the_rest_into_the_database(bed: Bed) {
+pub(crate) async fn a_stop_brings_the_rest_into_the_database(bed: Bed) {
     let limits = LedgerLimits {
         drain_interval: Duration::from_secs(3_600),
         ..LedgerLimits::default()
@@ -140,7 +140,7 @@ pub async fn a_stop_brings_the_rest_into_the_database(bed: Bed) {
     bed.assert_stored(&[record(1)]).await;
 }
 
-pub async fn records_wait_while_the_database_is_away(bed: Bed) {
+pub(crate) async fn records_wait_while_the_database_is_away(bed: Bed) {
     let away = bed.another_store().await;
     away.close().await;
     let limits = LedgerLimits {
@@ -168,7 +168,7 @@ pub async fn records_wait_while_the_database_is_away(bed: Bed) {
     bed.assert_stored(&records).await;
 }
 
-pub async fn a_record_that_cannot_be_stored_does_not_block_the_others(bed: Bed) {
+pub(crate) async fn a_record_that_cannot_be_stored_does_not_block_the_others(bed: Bed) {
     let ledger = bed.ledger();
     ledger.record(&record(1));
     ledger.record(&InvocationRecord {
@@ -195,7 +195,7 @@ pub async fn a_record_that_cannot_be_stored_does_not_block_the_others(bed: Bed) 
     assert!(ledger.accepting());
 }
 
-pub async fn broken_connections_lose_and_double_nothing(bed: Bed) {
+pub(crate) async fn broken_connections_lose_and_double_nothing(bed: Bed) {
     const KILL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let Database::Postgres { url } = bed.database.clone() else {

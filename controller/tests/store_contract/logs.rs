@@ -15,7 +15,7 @@ fn texts(page: &LogPage) -> Vec<&str> {
     page.entries.iter().map(|line| line.text.as_str()).collect()
 }
 
-pub async fn without_a_cursor_the_newest_lines_come(bed: Bed) {
+pub(crate) async fn without_a_cursor_the_newest_lines_come(bed: Bed) {
     let empty = read(&bed.store, None, 10).await;
     assert_eq!(empty.entries, []);
     let records = [
@@ -62,7 +62,7 @@ pub async fn without_a_cursor_the_newest_lines_come(bed: Bed) {
     assert_eq!(texts(&read(&bed.store, Some(end.next), 10).await), ["f"]);
 }
 
-pub async fn a_cursor_goes_on_inside_an_invocation(bed: Bed) {
+pub(crate) async fn a_cursor_goes_on_inside_an_invocation(bed: Bed) {
     let start = read(&bed.store, None, 10).await.next;
     let records = [
         printing(1, &["a", "b", "c", "d", "e"]),
@@ -86,7 +86,7 @@ pub async fn a_cursor_goes_on_inside_an_invocation(bed: Bed) {
     }
 }
 
-pub async fn a_follower_misses_nothing_while_two_controllers_write(bed: Bed) {
+pub(crate) async fn a_follower_misses_nothing_while_two_controllers_write(bed: Bed) {
     const BATCHES: u64 = 60;
     let write = |store: Store, controller: u64| async move {
         for batch in 0..BATCHES {
@@ -126,7 +126,7 @@ pub async fn a_follower_misses_nothing_while_two_controllers_write(bed: Bed) {
     assert!(found == expected, "read {} of {} lines", found.len(), expected.len());
 }
 
-pub async fn a_page_is_bounded_in_bytes(bed: Bed) {
+pub(crate) async fn a_page_is_bounded_in_bytes(bed: Bed) {
     let start = read(&bed.store, None, 1).await.next;
     let large = "x".repeat(3 << 20);
     for number in 0..6 {
@@ -152,7 +152,7 @@ pub async fn a_page_is_bounded_in_bytes(bed: Bed) {
     assert_eq!(read(&bed.store, Some(cursor), 100).await.entries.len(), 1);
 }
 
-pub async fn any_text_survives_in_logs(bed: Bed) {
+pub(crate) async fn any_text_survives_in_logs(bed: Bed) {
     let entries = vec![
         LogEntry {
             offset_ms: 1,
@@ -186,7 +186,7 @@ pub async fn any_text_survives_in_logs(bed: Bed) {
     );
 }
 
-pub async fn an_invented_cursor_is_refused_or_harmless(bed: Bed) {
+pub(crate) async fn an_invented_cursor_is_refused_or_harmless(bed: Bed) {
     bed.store.insert_records(&[printing(1, &["a"])]).await.unwrap();
     for bad in [
         "",

@@ -7,7 +7,7 @@ use mayfly_invoker_api::{LogEntry, LogStream, Logs, Start};
 use crate::bed::{Bed, default, function, id, namespace, printing, record};
 
 /// Text that a careless store loses or refuses.
-pub const ODD_TEXT: &str = "nul \0 lines \n\r\n quotes \"'\\ escape \u{1b}[0m words žluť 🦋 \u{2028} end";
+pub(crate) const ODD_TEXT: &str = "nul \0 lines \n\r\n quotes \"'\\ escape \u{1b}[0m words žluť 🦋 \u{2028} end";
 
 fn failing(number: u64) -> InvocationRecord {
     let error = RecordedError {
@@ -21,7 +21,7 @@ fn failing(number: u64) -> InvocationRecord {
     }
 }
 
-pub async fn a_record_comes_back_as_it_was(bed: Bed) {
+pub(crate) async fn a_record_comes_back_as_it_was(bed: Bed) {
     let full = InvocationRecord {
         trigger: Trigger::Direct,
         event_id: ODD_TEXT.to_owned(),
@@ -73,7 +73,7 @@ pub async fn a_record_comes_back_as_it_was(bed: Bed) {
     bed.store.insert_records(&[]).await.unwrap();
 }
 
-pub async fn a_record_belongs_to_its_namespace(bed: Bed) {
+pub(crate) async fn a_record_belongs_to_its_namespace(bed: Bed) {
     let other = namespace("other");
     let foreign = InvocationRecord {
         namespace: other.clone(),
@@ -100,7 +100,7 @@ pub async fn a_record_belongs_to_its_namespace(bed: Bed) {
     assert_eq!(bed.store.invocation(&other, id(2)).await.unwrap(), None);
 }
 
-pub async fn a_record_that_is_there_already_stays_as_it_is(bed: Bed) {
+pub(crate) async fn a_record_that_is_there_already_stays_as_it_is(bed: Bed) {
     let first = InvocationRecord {
         logs: printing(1, &["one"]).logs,
         ..failing(1)
@@ -123,7 +123,7 @@ pub async fn a_record_that_is_there_already_stays_as_it_is(bed: Bed) {
     );
 }
 
-pub async fn parallel_inserts_of_the_same_records_double_nothing(bed: Bed) {
+pub(crate) async fn parallel_inserts_of_the_same_records_double_nothing(bed: Bed) {
     let records: Vec<_> = (0..600)
         .map(|i| if i % 7 == 0 { printing(i, &["line"]) } else { record(i) })
         .chain((600..620).map(failing))
@@ -143,7 +143,7 @@ pub async fn parallel_inserts_of_the_same_records_double_nothing(bed: Bed) {
     assert_eq!(lines, records.iter().filter(|record| !record.logs.is_empty()).count());
 }
 
-pub async fn a_batch_is_inserted_all_or_none(bed: Bed) {
+pub(crate) async fn a_batch_is_inserted_all_or_none(bed: Bed) {
     for wrong in [
         InvocationRecord {
             bytes_out: u64::MAX,
@@ -166,7 +166,7 @@ pub async fn a_batch_is_inserted_all_or_none(bed: Bed) {
     bed.assert_stored(&[]).await;
 }
 
-pub async fn pages_go_from_the_newest_to_the_oldest(bed: Bed) {
+pub(crate) async fn pages_go_from_the_newest_to_the_oldest(bed: Bed) {
     let records: Vec<_> = (0..10)
         .map(|i| if i % 2 == 0 { failing(i) } else { printing(i, &["x"]) })
         .collect();
@@ -194,7 +194,7 @@ pub async fn pages_go_from_the_newest_to_the_oldest(bed: Bed) {
     assert_eq!(found, records.iter().rev().map(without_logs).collect::<Vec<_>>());
 }
 
-pub async fn failures_can_be_picked(bed: Bed) {
+pub(crate) async fn failures_can_be_picked(bed: Bed) {
     let records: Vec<_> = (0..9)
         .map(|i| if i % 3 == 0 { failing(i) } else { record(i) })
         .collect();

@@ -33,7 +33,7 @@ fn next_file(dir: &Path) -> PathBuf {
     dir.join(format!("{:010}.spool", number + 1))
 }
 
-pub async fn a_torn_tail_is_skipped_and_counted(bed: Bed) {
+pub(crate) async fn a_torn_tail_is_skipped_and_counted(bed: Bed) {
     let ledger = bed.ledger();
     for number in 0..3 {
         ledger.record(&record(number));
@@ -65,7 +65,7 @@ pub async fn a_torn_tail_is_skipped_and_counted(bed: Bed) {
     bed.assert_stored(&[record(0), record(1), record(2)]).await;
 }
 
-pub async fn garbage_between_records_is_skipped_and_counted(bed: Bed) {
+pub(crate) async fn garbage_between_records_is_skipped_and_counted(bed: Bed) {
     let ledger = bed.ledger();
     let path = files(&bed.spool_dir()).pop().unwrap();
     for (number, garbage) in (0..).zip([
@@ -94,7 +94,7 @@ pub async fn garbage_between_records_is_skipped_and_counted(bed: Bed) {
     );
 }
 
-pub async fn lines_of_another_version_are_set_aside(bed: Bed) {
+pub(crate) async fn lines_of_another_version_are_set_aside(bed: Bed) {
     let ledger = bed.ledger();
     let json = r#"{"id":"from the future"}"#;
     let line = format!("\n{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
@@ -116,7 +116,7 @@ pub async fn lines_of_another_version_are_set_aside(bed: Bed) {
     );
 }
 
-pub async fn a_full_spool_refuses_until_it_is_drained(bed: Bed) {
+pub(crate) async fn a_full_spool_refuses_until_it_is_drained(bed: Bed) {
     let limits = LedgerLimits {
         spool_bytes_max: 2_000,
         ..LedgerLimits::default()
@@ -140,7 +140,7 @@ pub async fn a_full_spool_refuses_until_it_is_drained(bed: Bed) {
     bed.assert_stored(&records).await;
 }
 
-pub async fn a_full_disk_refuses_and_recovers(bed: Bed) {
+pub(crate) async fn a_full_disk_refuses_and_recovers(bed: Bed) {
     let ledger = bed.ledger();
     ledger.record(&record(0));
     // The next spool file is one that takes no byte.
@@ -159,7 +159,7 @@ pub async fn a_full_disk_refuses_and_recovers(bed: Bed) {
     assert_eq!(ledger.counts(), LedgerCounts::default());
 }
 
-pub async fn a_lost_folder_refuses_and_recovers(bed: Bed) {
+pub(crate) async fn a_lost_folder_refuses_and_recovers(bed: Bed) {
     let ledger = bed.ledger();
     let moved = bed.dir.path().join("moved");
     ledger.record(&record(0));
@@ -180,7 +180,7 @@ pub async fn a_lost_folder_refuses_and_recovers(bed: Bed) {
     bed.assert_stored(&[record(0), record(1), record(2)]).await;
 }
 
-pub async fn a_full_memory_is_counted(bed: Bed) {
+pub(crate) async fn a_full_memory_is_counted(bed: Bed) {
     let limits = LedgerLimits {
         queue_records_max: 2,
         ..LedgerLimits::default()
@@ -205,7 +205,7 @@ pub async fn a_full_memory_is_counted(bed: Bed) {
     bed.assert_stored(&[record(1), record(2)]).await;
 }
 
-pub async fn a_record_with_enormous_logs_is_kept_without_them(bed: Bed) {
+pub(crate) async fn a_record_with_enormous_logs_is_kept_without_them(bed: Bed) {
     let entry = |offset_ms| LogEntry {
         offset_ms,
         stream: LogStream::Stdout,
@@ -227,7 +227,7 @@ pub async fn a_record_with_enormous_logs_is_kept_without_them(bed: Bed) {
         .await;
 }
 
-pub async fn a_spool_has_one_owner(bed: Bed) {
+pub(crate) async fn a_spool_has_one_owner(bed: Bed) {
     let ledger = bed.ledger();
     let second = Ledger::open(&bed.spool_dir(), bed.store.clone(), LedgerLimits::default());
     assert!(matches!(second, Err(LedgerError::InUse { .. })), "{second:?}");

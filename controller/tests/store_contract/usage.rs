@@ -53,7 +53,7 @@ fn sums(invocations: u64, errors: u64, cold_starts: u64, billed_ms: u64, mib_ms:
     }
 }
 
-pub async fn usage_is_summed_by_function_version_and_day(bed: Bed) {
+pub(crate) async fn usage_is_summed_by_function_version_and_day(bed: Bed) {
     assert_eq!(
         bed.store
             .usage(&default(), UsageBy::Function, None, None)
@@ -129,7 +129,7 @@ pub async fn usage_is_summed_by_function_version_and_day(bed: Bed) {
     );
 }
 
-pub async fn the_range_of_time_includes_its_start_and_excludes_its_end(bed: Bed) {
+pub(crate) async fn the_range_of_time_includes_its_start_and_excludes_its_end(bed: Bed) {
     let times = [DAY_MS - 1, DAY_MS, DAY_MS + ONE_DAY_MS - 1, DAY_MS + ONE_DAY_MS];
     let records: Vec<_> = (0..)
         .zip(times)
@@ -155,7 +155,7 @@ pub async fn the_range_of_time_includes_its_start_and_excludes_its_end(bed: Bed)
     }
 }
 
-pub async fn usage_outlives_the_function(bed: Bed) {
+pub(crate) async fn usage_outlives_the_function(bed: Bed) {
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     bed.store
         .deploy(&default(), &function("hello"), digest(1), &config(64), 1)
@@ -171,7 +171,7 @@ pub async fn usage_outlives_the_function(bed: Bed) {
     bed.assert_stored(&[record(1), record(2)]).await;
 }
 
-pub async fn a_sum_that_does_not_fit_is_an_error(bed: Bed) {
+pub(crate) async fn a_sum_that_does_not_fit_is_an_error(bed: Bed) {
     let most = i64::MAX.unsigned_abs();
     let largest = |number| InvocationRecord {
         bytes_in: most,
