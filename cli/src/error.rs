@@ -90,6 +90,12 @@ impl CliError {
         self
     }
 
+    /// Adds a hint in the place of those that mention the same `subject` less exactly.
+    pub(crate) fn hint_instead(mut self, subject: &str, hint: impl Into<String>) -> Self {
+        self.hints.retain(|known| !known.contains(subject));
+        self.hint(hint)
+    }
+
     /// Names the invocation that failed.
     pub(crate) fn with_invocation(mut self, id: Option<String>) -> Self {
         self.invocation_id = id.or(self.invocation_id);

@@ -16,6 +16,7 @@ use crate::code::{Code, CodeStore, GuestPre, Reuse};
 use crate::instance::Instance;
 use crate::pool::Pool;
 use crate::replay::{self, Replayable};
+use crate::ticker::{Running, Ticker};
 use crate::{command, event, http};
 
 /// What all invocations of one process share.
@@ -23,6 +24,7 @@ pub(crate) struct Host {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) codes: CodeStore,
     pub(crate) pool: Pool,
+    pub(crate) ticker: Ticker,
 }
 
 /// What stays the same over the whole of one invocation.
@@ -39,6 +41,7 @@ pub(crate) struct Call {
 struct Stopwatch {
     gauge: Arc<Gauge>,
     started: Instant,
+    _clock_ticks: Running,
 }
 
 impl Drop for Stopwatch {
@@ -48,27 +51,34 @@ impl Drop for Stopwatch {
 }
 
 impl Call {
-    fn begin(invocation: &Invocation) -> Self {
+    fn begin(host: &Host, invocation: &Invocation) -> Self {
         let started = Instant::now();
         let gauge = Arc::clone(&invocation.gauge);
         Self {
             target: Arc::clone(&invocation.target),
             gauge: Arc::clone(&gauge),
             deadline: tokio::time::Instant::from_std(started + invocation.target.limits.timeout),
-            _stopwatch: Arc::new(Stopwatch { gauge, started }),
+            _stopwatch: Arc::new(Stopwatch { gauge, started, _clock_ticks: host.ticker.enter() }),
         }
     }
 
     /// Runs `work` until the deadline and counts its processor time.
     pub(crate) async fn bounded<T>(&self, work: impl Future<Output = T>) -> Result<T, InvokeError> {
         let metered = Metered { work, gauge: &self.gauge };
-        tokio::time::timeout_at(self.deadline, metered).await.map_err(|_elapsed| {
-            let seconds = self.target.limits.timeout.as_secs_f64();
-            InvokeError::new(
-                InvokeErrorKind::DeadlineExceeded,
-                format!("the function did not end within its time limit of {seconds} s"),
-            )
-        })
+        tokio::select! {
+            // The clock first: when many guests compute, those that are late must not have another turn each.
+            biased;
+            () = tokio::time::sleep_until(self.deadline) => Err(self.late()),
+            done = metered => Ok(done),
+        }
+    }
+
+    fn late(&self) -> InvokeError {
+        let seconds = self.target.limits.timeout.as_secs_f64();
+        InvokeError::new(
+            InvokeErrorKind::DeadlineExceeded,
+            format!("the function did not end within its time limit of {seconds} s"),
+        )
     }
 }
 
@@ -78,7 +88,7 @@ pub(crate) fn microseconds_since(start: Instant) -> u64 {
 
 /// Runs `invocation` and says how it went.
 pub(crate) async fn run(host: &Arc<Host>, invocation: Invocation) -> Result<Output, InvokeError> {
-    let call = Call::begin(&invocation);
+    let call = Call::begin(host, &invocation);
     let code = call.bounded(host.codes.get(call.target.artifact)).await??;
     let context = event::context(&invocation);
     match (&code.guest, invocation.input) {

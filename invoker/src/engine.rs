@@ -4,12 +4,11 @@
 //! only compiles, in a child process that has little address space. Their code is interchangeable.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::thread;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
 use crate::config::{
-    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX,
+    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX,
     MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
 };
 
@@ -18,13 +17,11 @@ pub(crate) fn compiling() -> Result<Engine> {
     Engine::new(&code_settings())
 }
 
-/// The engine that runs guests, with its clock started.
+/// The engine that runs guests; its clock is a [`Ticker`](crate::ticker::Ticker).
 pub(crate) fn serving(bounds: &Bounds) -> Result<Engine> {
     let mut config = code_settings();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(bounds)));
-    let engine = Engine::new(&config)?;
-    start_ticker(&engine)?;
-    Ok(engine)
+    Engine::new(&config)
 }
 
 /// Changes whenever code made by another build or for another processor would not run here.
@@ -64,19 +61,6 @@ fn pool(bounds: &Bounds) -> PoolingAllocationConfig {
         .max_memory_size(usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_MAX);
     pool
-}
-
-/// Lets running guests see time pass. Ends by itself when the engine is gone.
-fn start_ticker(engine: &Engine) -> Result<()> {
-    let weak = engine.weak();
-    thread::Builder::new().name("epoch-ticker".to_owned()).spawn(move || {
-        while let Some(engine) = weak.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(EPOCH_TICK);
-        }
-    })?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod limiter;
 mod pool;
 mod replay;
 mod state;
+mod ticker;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -34,6 +35,7 @@ use mayfly_invoker_api::{ArtifactSource, Digest, Invocation, Invoke, InvokeError
 use crate::call::Host;
 use crate::code::CodeStore;
 use crate::pool::Pool;
+use crate::ticker::Ticker;
 
 pub use crate::compile::compile_child_main;
 pub use crate::config::{Bounds, Config, MEMORY_BYTES_MAX};
@@ -66,9 +68,10 @@ impl Invoker {
     pub fn create(config: Config, artifacts: Arc<dyn ArtifactSource>) -> Result<Self, StartError> {
         let start = || -> wasmtime::Result<Self> {
             let engine = engine::serving(&config.bounds)?;
+            let ticker = Ticker::start(&engine)?;
             let pool = Pool::new(config.bounds.idle_instances_max, config.bounds.idle_time);
             let codes = CodeStore::open(config, &engine, artifacts)?;
-            Ok(Self { host: Arc::new(Host { engine, codes, pool }) })
+            Ok(Self { host: Arc::new(Host { engine, codes, pool, ticker }) })
         };
         let invoker = start().map_err(|error| StartError(format!("{error:#}")))?;
         tokio::spawn(reap(Arc::downgrade(&invoker.host)));

@@ -85,6 +85,7 @@ pub(crate) fn fn_command(profile: &Path) -> Command {
         "TOKEN",
         "NAMESPACE",
         "DATA_DIR",
+        "LOG",
         "LISTEN",
         "ADMIN",
         "DATABASE",

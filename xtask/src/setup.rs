@@ -67,7 +67,7 @@ pub(crate) fn guest_toolchain() -> Result<Toolchain> {
     }
     if program_exists("rustup") {
         let mut add = Command::new("rustup");
-        add.args(["target", "add"]).args(TARGETS);
+        add.args(["target", "add"]).args(TARGETS).env_remove("RUST_BACKTRACE");
         match step::run_within(RUSTUP_LIMIT, "rustup target add", &mut add) {
             Ok(()) if active_has_targets()? => return Ok(Toolchain::Active),
             Ok(()) => eprintln!("rustup added the targets to another toolchain than the active one"),
@@ -91,17 +91,9 @@ impl Toolchain {
             Self::Debian => Command::new(DEBIAN_CARGO),
         };
         cargo.current_dir(paths::root()).env("CARGO_TARGET_DIR", build_dir());
-        cargo.args([
-            "rustc",
-            "--quiet",
-            "--locked",
-            "--profile",
-            "guest",
-            "--target",
-            target,
-            "--package",
-            package,
-        ]);
+        cargo
+            .args(["rustc", "--locked", "--profile", "guest"])
+            .args(["--target", target, "--package", package]);
         // Neither the developer's flags nor what `cargo run` set for us may reach the guests.
         for name in [
             "RUSTFLAGS",

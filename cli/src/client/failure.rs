@@ -23,7 +23,7 @@ pub(super) fn of_transport(server: &Url, cause: &reqwest::Error) -> CliError {
     if cause.is_connect() {
         return error.hint("start a server with `fn serve`, or name another one with --url or MAYFLY_URL");
     }
-    error.hint("look at the server's own log, then try again")
+    error.hint("look at the server's own log; a server also hangs up on much more data than it accepts")
 }
 
 /// The failure that an answer reports; none when it is no problem document of the platform.

@@ -9,7 +9,7 @@ use mayfly_invoker_api::FunctionName;
 use self::artifact::LocalArtifact;
 use super::Session;
 use crate::api::{Config, ConfigRequest, Deployed, FunctionDetail};
-use crate::error::{CliError, ErrorKind};
+use crate::error::CliError;
 use crate::output;
 use crate::quantity::{bytes_text, parse_memory_mib, parse_timeout_ms};
 
@@ -135,18 +135,8 @@ async fn deploy(
         .upload(artifact.digest(), artifact.size_bytes(), content)
         .await;
     progress.clear();
-    uploaded.map_err(with_size_hint)?;
+    uploaded?;
     session.client.deploy(name, artifact.digest(), config).await
-}
-
-/// A server that refuses a file for its size may hang up before its answer is read.
-fn with_size_hint(error: CliError) -> CliError {
-    match error.kind() {
-        ErrorKind::Unreachable => {
-            error.hint("the file may be larger than the server accepts: fn explain artifact_too_large")
-        }
-        _ => error,
-    }
 }
 
 fn report(session: &Session, deployed: &Deployed, size_bytes: u64) -> Result<(), CliError> {

@@ -64,10 +64,22 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), CliError> 
     } else if let Some(record) = record.filter(|_| args.report) {
         output::note(&fields(&record).into_text());
     }
-    let logs = format!("see what it printed: {}", session.command_line("logs", &args.name));
-    failure.map_or(Ok(()), |failure| {
-        Err(failure.with_invocation(Some(reply.invocation_id)).hint(logs))
+    let Some(failure) = failure else { return Ok(()) };
+    let failure = with_data_hint(failure, args).with_invocation(Some(reply.invocation_id));
+    Err(if ran(&failure) {
+        let command_line = session.command_line("logs", &args.name);
+        failure.hint_instead("fn logs", format!("see what it printed: {command_line}"))
+    } else {
+        failure
     })
+}
+
+/// Whether the function got as far as printing something.
+fn ran(failure: &CliError) -> bool {
+    matches!(
+        failure.code(),
+        "function_trapped" | "function_failed" | "bad_response" | "memory_exceeded" | "deadline_exceeded" | "cancelled"
+    )
 }
 
 /// Brings the answer to its end; gives the reason when it does not come to one.

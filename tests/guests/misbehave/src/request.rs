@@ -1,7 +1,7 @@
 //! What a request asks for.
 
 use serde_json::{Value, json};
-use wasip2::http::types::{IncomingRequest, Method};
+use wasip2::http::types::{IncomingRequest, Method, Scheme};
 
 /// A path with its parameters.
 pub(crate) struct Wish(String);
@@ -34,7 +34,7 @@ pub(crate) fn describe(request: &IncomingRequest) -> Value {
     json!({
         "method": method(&request.method()),
         "path": request.path_with_query(),
-        "scheme": request.scheme().map(|scheme| format!("{scheme:?}")),
+        "scheme": request.scheme().map(scheme),
         "authority": request.authority(),
         "headers": headers,
         "env": std::env::vars().collect::<std::collections::BTreeMap<_, _>>(),
@@ -46,5 +46,13 @@ fn method(method: &Method) -> String {
     match method {
         Method::Other(name) => name.clone(),
         known => format!("{known:?}").trim_start_matches("Method::").to_uppercase(),
+    }
+}
+
+fn scheme(scheme: Scheme) -> String {
+    match scheme {
+        Scheme::Http => "http".to_owned(),
+        Scheme::Https => "https".to_owned(),
+        Scheme::Other(name) => name,
     }
 }
