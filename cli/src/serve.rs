@@ -35,7 +35,13 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|cause| CliError::new(ErrorKind::Failed, "internal", format!("cannot start: {}", cause_text(&cause))))?;
+        .map_err(|cause| {
+            CliError::new(
+                ErrorKind::Failed,
+                "internal",
+                format!("cannot start: {}", cause_text(&cause)),
+            )
+        })?;
     let served = runtime.block_on(serve(args));
     // Whatever a second signal left behind is not waited for.
     runtime.shutdown_background();
@@ -52,7 +58,8 @@ fn start_log() {
 }
 
 async fn serve(args: ServeArgs) -> Result<(), CliError> {
-    let mut signals = Signals::listen().map_err(|cause| failed("internal", format!("cannot listen for signals: {cause}")))?;
+    let mut signals =
+        Signals::listen().map_err(|cause| failed("internal", format!("cannot listen for signals: {cause}")))?;
     let dir = DataDir::open(&args)?;
     let functions = bind("functions", args.listen).await?;
     let admin = bind("admin", args.admin).await?;
@@ -90,8 +97,7 @@ fn assemble(args: &ServeArgs, dir: &DataDir, store: Store, functions_url: &str) 
         compiler_command: vec![compiler.into(), "compile".into()],
         bounds: mayfly_invoker::Bounds::default(),
     };
-    let invoker =
-        Invoker::create(config, artifacts.clone()).map_err(|cause| failed("internal", cause.to_string()))?;
+    let invoker = Invoker::create(config, artifacts.clone()).map_err(|cause| failed("internal", cause.to_string()))?;
     let public_url = args.public_url.as_deref().unwrap_or(functions_url);
     Ok(Parts {
         store,
@@ -118,7 +124,9 @@ async fn introduce(args: &ServeArgs, parts: &Parts, admin_url: &str) -> Result<(
         return Ok(());
     }
     let clock: &dyn Clock = &*parts.clock;
-    let token = make_admin_token(&parts.store, clock, random()?, "profile").await.map_err(database_unavailable)?;
+    let token = make_admin_token(&parts.store, clock, random()?, "profile")
+        .await
+        .map_err(database_unavailable)?;
     Profile::save_server(path, admin_url, token.reveal())?;
     tracing::info!(profile = %path.display(), "made an admin token; `fn` on this machine uses it");
     Ok(())
@@ -126,7 +134,9 @@ async fn introduce(args: &ServeArgs, parts: &Parts, admin_url: &str) -> Result<(
 
 async fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Store, CliError> {
     let database = match &args.database {
-        None => Database::Sqlite { path: dir.path.join("mayfly.sqlite") },
+        None => Database::Sqlite {
+            path: dir.path.join("mayfly.sqlite"),
+        },
         Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
             Database::Postgres { url: url.clone() }
         }
@@ -139,8 +149,11 @@ async fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Store, CliError> 
 }
 
 fn database_unavailable(error: StoreError) -> CliError {
-    failed("database_unavailable", format!("cannot use the database: {}", with_causes(&error)))
-        .hint("check that the database is running and that the URL, the user and the name in it are right")
+    failed(
+        "database_unavailable",
+        format!("cannot use the database: {}", with_causes(&error)),
+    )
+    .hint("check that the database is running and that the URL, the user and the name in it are right")
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -163,7 +176,11 @@ impl DataDir {
                 .ok_or_else(|| CliError::usage("this user has no folder for data").hint("name one with --data-dir"))?,
         };
         let unwritable = |cause: std::io::Error| data_dir_unwritable(&path, &cause_text(&cause));
-        fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR_MODE).create(&path).map_err(unwritable)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(PRIVATE_DIR_MODE)
+            .create(&path)
+            .map_err(unwritable)?;
         let lock = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -188,8 +205,11 @@ impl DataDir {
         let unwritable = |cause: std::io::Error| data_dir_unwritable(&self.path, &cause_text(&cause));
         match fs::read(&path) {
             Ok(bytes) => bytes.try_into().map_err(|_| {
-                failed("data_dir_unwritable", format!("{} is damaged: it must hold 32 bytes", path.display()))
-                    .hint("delete that file; functions are compiled again then")
+                failed(
+                    "data_dir_unwritable",
+                    format!("{} is damaged: it must hold 32 bytes", path.display()),
+                )
+                .hint("delete that file; functions are compiled again then")
             }),
             Err(cause) if cause.kind() == IoErrorKind::NotFound => {
                 let key: [u8; 32] = random()?;
@@ -199,7 +219,9 @@ impl DataDir {
                     .mode(PRIVATE_FILE_MODE)
                     .open(&path)
                     .map_err(unwritable)?;
-                std::io::Write::write_all(&mut file, &key).and_then(|()| file.sync_all()).map_err(unwritable)?;
+                std::io::Write::write_all(&mut file, &key)
+                    .and_then(|()| file.sync_all())
+                    .map_err(unwritable)?;
                 Ok(key)
             }
             Err(cause) => Err(unwritable(cause)),
@@ -218,10 +240,12 @@ async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, CliError> 
         let flag = if what == "admin" { "--admin" } else { "--listen" };
         let message = format!("cannot listen on {address} for {what}: {}", cause_text(&cause));
         match cause.kind() {
-            IoErrorKind::AddrInUse => {
-                failed("port_in_use", message).hint(format!("stop what uses that port, or choose another with {flag} ADDR:PORT"))
+            IoErrorKind::AddrInUse => failed("port_in_use", message).hint(format!(
+                "stop what uses that port, or choose another with {flag} ADDR:PORT"
+            )),
+            _ => {
+                failed("port_in_use", message).hint(format!("choose an address of this machine with {flag} ADDR:PORT"))
             }
-            _ => failed("port_in_use", message).hint(format!("choose an address of this machine with {flag} ADDR:PORT")),
         }
     })
 }
@@ -245,6 +269,9 @@ fn failed(code: &'static str, message: impl Into<String>) -> CliError {
 }
 
 fn data_dir_unwritable(path: &Path, cause: &dyn std::fmt::Display) -> CliError {
-    failed("data_dir_unwritable", format!("cannot use the data directory {}: {cause}", path.display()))
-        .hint("give this user the right to write there, or name another folder with --data-dir")
+    failed(
+        "data_dir_unwritable",
+        format!("cannot use the data directory {}: {cause}", path.display()),
+    )
+    .hint("give this user the right to write there, or name another folder with --data-dir")
 }

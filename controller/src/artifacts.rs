@@ -30,7 +30,10 @@ impl ArtifactFolder {
     /// When the folder cannot be made.
     pub fn open(dir: &Path) -> std::io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_owned(), writes: AtomicU64::new(0) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            writes: AtomicU64::new(0),
+        })
     }
 
     /// Keeps `bytes`; they are on disk, whole, before this returns.
@@ -81,6 +84,9 @@ mod tests {
         folder.keep(digest, b"wasm").await.unwrap();
         assert_eq!(folder.fetch(digest).await.unwrap(), "wasm");
         std::fs::write(folder.path(digest), b"wash").unwrap();
-        assert_eq!(folder.fetch(digest).await.unwrap_err().kind(), InvokeErrorKind::ArtifactUnavailable);
+        assert_eq!(
+            folder.fetch(digest).await.unwrap_err().kind(),
+            InvokeErrorKind::ArtifactUnavailable
+        );
     }
 }

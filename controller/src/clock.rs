@@ -34,7 +34,10 @@ pub(crate) struct InvocationIds {
 
 impl InvocationIds {
     pub(crate) fn new(process: [u8; 6]) -> Self {
-        Self { process, counter: AtomicU32::new(0) }
+        Self {
+            process,
+            counter: AtomicU32::new(0),
+        }
     }
 
     pub(crate) fn next(&self, unix_ms: i64) -> InvocationId {

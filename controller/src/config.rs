@@ -52,6 +52,10 @@ pub const TIMEOUT_MS_MAX: u64 = 900_000;
 pub(crate) const ENV_VARS_MAX: usize = 128;
 /// Names and values of a function's environment together, in bytes.
 pub(crate) const ENV_BYTES_MAX: usize = 32 << 10;
+/// How long a client may take to upload an artifact.
+pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
+/// An upload that is too long is read on up to this many times the bound before it is cut off.
+pub(crate) const DISCARDED_TIMES_MAX: usize = 4;
 /// Body of an API request other than artifacts and payloads, in bytes.
 pub(crate) const API_BODY_BYTES_MAX: usize = 256 << 10;
 /// Rows of one page of a listing.

@@ -6,6 +6,7 @@
 mod admin;
 mod artifacts;
 pub mod clock;
+mod code;
 mod config;
 mod ingress;
 pub mod ledger;
@@ -31,8 +32,8 @@ use crate::store::Store;
 
 pub use admin::token::{AdminToken, knows_token, make_admin_token};
 pub use artifacts::ArtifactFolder;
+pub use code::Code;
 pub use config::{Bounds, MEMORY_MIB_MAX, TIMEOUT_MS_MAX};
-pub use problem::Code;
 
 /// What a controller is made of.
 #[derive(Clone)]
@@ -57,7 +58,9 @@ pub struct Parts {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("public_url", &self.public_url).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("public_url", &self.public_url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,8 +96,14 @@ impl Controller {
         let bounds = &self.parts.bounds;
         let ledger_stop = CancellationToken::new();
         let ledger = tokio::spawn(self.parts.ledger.clone().run(ledger_stop.clone()));
-        let api = Arc::new(admin::Api::new(self.parts.clone(), Arc::clone(&self.ingress), stop.clone()));
-        let functions_door = Arc::new(FunctionsDoor { ingress: Arc::clone(&self.ingress) });
+        let api = Arc::new(admin::Api::new(
+            self.parts.clone(),
+            Arc::clone(&self.ingress),
+            stop.clone(),
+        ));
+        let functions_door = Arc::new(FunctionsDoor {
+            ingress: Arc::clone(&self.ingress),
+        });
         tokio::join!(
             server::serve(functions, functions_door, bounds, stop.clone()),
             server::serve(admin, api, bounds, stop),
@@ -123,5 +132,8 @@ impl Answer for FunctionsDoor {
 }
 
 fn client_gone(error: impl std::fmt::Display) -> InvokeError {
-    InvokeError::new(InvokeErrorKind::Cancelled, format!("the request's body was cut off: {error}"))
+    InvokeError::new(
+        InvokeErrorKind::Cancelled,
+        format!("the request's body was cut off: {error}"),
+    )
 }

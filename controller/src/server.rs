@@ -29,21 +29,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) trait Answer: Send + Sync + 'static {
     type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr)
+    -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// Serves until `stop`, then until all accepted requests are answered or the drain time is over.
 pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, bounds: &Bounds, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(bounds.connections_max));
     let connections = TaskTracker::new();
-    let server = Arc::new(Server { answer, builder: builder(bounds), stop: stop.clone() });
+    let server = Arc::new(Server {
+        answer,
+        builder: builder(bounds),
+        stop: stop.clone(),
+    });
     let accepting = async {
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                return;
+            };
             let (stream, peer) = accept(&listener).await;
             connections.spawn(Arc::clone(&server).connection(stream, peer, permit));
         }
@@ -54,12 +57,17 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, boun
     }
     // What the kernel has accepted for us is ours to answer.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+            break;
+        };
         connections.spawn(Arc::clone(&server).connection(stream, peer, permit));
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(bounds.drain_time_max, connections.wait()).await.is_err() {
+    if tokio::time::timeout(bounds.drain_time_max, connections.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!(open = connections.len(), "drain time is over: connections are cut");
     }
 }
@@ -110,7 +118,9 @@ impl<A: Answer> Server<A> {
                 let version = request.version();
                 let mut response = server.answer.answer(request, peer).await;
                 if version == Version::HTTP_11 && server.stop.is_cancelled() {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, std::convert::Infallible>(response)
             }

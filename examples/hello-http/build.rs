@@ -1,6 +1,5 @@
 //! Gives the function a small stack, so that one page of 64 KiB is all the memory that an instance needs.
 
-#[expect(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if std::env::var_os("CARGO_CFG_TARGET_ARCH").is_some_and(|arch| arch == "wasm32") {

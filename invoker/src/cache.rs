@@ -29,7 +29,12 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn open(config: &Config, compatibility: u64) -> std::io::Result<Self> {
         std::fs::create_dir_all(&config.cache_dir)?;
-        Ok(Self { dir: config.cache_dir.clone(), key: config.cache_key, compatibility, writes: AtomicU64::new(0) })
+        Ok(Self {
+            dir: config.cache_dir.clone(),
+            key: config.cache_key,
+            compatibility,
+            writes: AtomicU64::new(0),
+        })
     }
 
     /// The code of `digest`, if there is an entry and it is authentic. A bad entry is removed.
@@ -46,7 +51,9 @@ impl Cache {
         let compiled = self.open_entry(digest, entry);
         if compiled.is_none() {
             tracing::error!(%digest, "cache entry is not authentic; it is removed and made again");
-            tokio::fs::remove_file(&path).await.unwrap_or_else(|error| tracing::warn!(%error, "it stays"));
+            tokio::fs::remove_file(&path)
+                .await
+                .unwrap_or_else(|error| tracing::warn!(%error, "it stays"));
         }
         compiled
     }
@@ -92,7 +99,8 @@ impl Cache {
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
-        self.dir.join(format!("{}-{:016x}.native", digest.hex(), self.compatibility))
+        self.dir
+            .join(format!("{}-{:016x}.native", digest.hex(), self.compatibility))
     }
 }
 
@@ -105,7 +113,9 @@ fn kind_byte(kind: Kind) -> u8 {
 }
 
 fn kind_from_byte(byte: u8) -> Option<Kind> {
-    [Kind::Http, Kind::Event, Kind::Command].into_iter().find(|kind| kind_byte(*kind) == byte)
+    [Kind::Http, Kind::Event, Kind::Command]
+        .into_iter()
+        .find(|kind| kind_byte(*kind) == byte)
 }
 
 #[cfg(test)]
@@ -113,7 +123,12 @@ mod tests {
     use super::*;
 
     fn cache(key: u8) -> Cache {
-        Cache { dir: PathBuf::new(), key: [key; 32], compatibility: 7, writes: AtomicU64::new(0) }
+        Cache {
+            dir: PathBuf::new(),
+            key: [key; 32],
+            compatibility: 7,
+            writes: AtomicU64::new(0),
+        }
     }
 
     fn entry(cache: &Cache, digest: Digest, code: &[u8]) -> Vec<u8> {
@@ -132,9 +147,18 @@ mod tests {
             assert!(cache.open_entry(digest, bad).is_none(), "bit {bit}");
         }
         for length in 0..good.len() {
-            assert!(cache.open_entry(digest, good[..length].to_vec()).is_none(), "cut to {length}");
+            assert!(
+                cache.open_entry(digest, good[..length].to_vec()).is_none(),
+                "cut to {length}"
+            );
         }
-        assert!(cache.open_entry(Digest::from_bytes([4; 32]), good.clone()).is_none(), "another artifact's entry");
-        assert!(super::tests::cache(2).open_entry(digest, good).is_none(), "another installation's entry");
+        assert!(
+            cache.open_entry(Digest::from_bytes([4; 32]), good.clone()).is_none(),
+            "another artifact's entry"
+        );
+        assert!(
+            super::tests::cache(2).open_entry(digest, good).is_none(),
+            "another installation's entry"
+        );
     }
 }

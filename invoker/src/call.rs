@@ -58,13 +58,20 @@ impl Call {
             target: Arc::clone(&invocation.target),
             gauge: Arc::clone(&gauge),
             deadline: tokio::time::Instant::from_std(started + invocation.target.limits.timeout),
-            _stopwatch: Arc::new(Stopwatch { gauge, started, _clock_ticks: host.ticker.enter() }),
+            _stopwatch: Arc::new(Stopwatch {
+                gauge,
+                started,
+                _clock_ticks: host.ticker.enter(),
+            }),
         }
     }
 
     /// Runs `work` until the deadline and counts its processor time.
     pub(crate) async fn bounded<T>(&self, work: impl Future<Output = T>) -> Result<T, InvokeError> {
-        let metered = Metered { work, gauge: &self.gauge };
+        let metered = Metered {
+            work,
+            gauge: &self.gauge,
+        };
         tokio::select! {
             // The clock first: when many guests compute, those that are late must not have another turn each.
             biased;
@@ -105,7 +112,10 @@ pub(crate) async fn run(host: &Arc<Host>, invocation: Invocation) -> Result<Outp
 
 fn wrong_input(kind: Kind) -> InvokeError {
     tracing::error!(?kind, "an input of the wrong sort was dispatched");
-    InvokeError::new(InvokeErrorKind::Internal, "the request was sent to the wrong kind of function; deploy it again")
+    InvokeError::new(
+        InvokeErrorKind::Internal,
+        "the request was sent to the wrong kind of function; deploy it again",
+    )
 }
 
 /// A guest that may serve many invocations with one instance, one after the other.
@@ -123,14 +133,10 @@ async fn run_reusable(
         Reuse::Never => run_fresh(host, code, call, context, input).await,
         Reuse::Proven => serve(host, warm, call, context, input).await,
         Reuse::Unproven => match call.bounded(replay::keep(input)).await? {
-            Replayable::Yes { first, again } => {
-                match serve(host, warm, call, context, first).await {
-                    Err(error) if may_come_from_reuse(error.kind()) => {
-                        rerun(host, code, call, context, again).await
-                    }
-                    answered => answered,
-                }
-            }
+            Replayable::Yes { first, again } => match serve(host, warm, call, context, first).await {
+                Err(error) if may_come_from_reuse(error.kind()) => rerun(host, code, call, context, again).await,
+                answered => answered,
+            },
             Replayable::No(input) => {
                 host.pool.put(warm);
                 run_fresh(host, code, call, context, input).await
@@ -141,7 +147,10 @@ async fn run_reusable(
 
 /// A guest that spoils its own state fails in one of these ways; a limit or a deadline has another cause.
 fn may_come_from_reuse(kind: InvokeErrorKind) -> bool {
-    matches!(kind, InvokeErrorKind::Trapped | InvokeErrorKind::BadResponse | InvokeErrorKind::Failed)
+    matches!(
+        kind,
+        InvokeErrorKind::Trapped | InvokeErrorKind::BadResponse | InvokeErrorKind::Failed
+    )
 }
 
 /// The second try of a failed reuse. Only if a fresh instance does better was the reuse to blame.
@@ -182,10 +191,13 @@ async fn serve(
     context: &event::GuestContext,
     input: Input,
 ) -> Result<Output, InvokeError> {
-    call.gauge.set_start(if instance.is_fresh() { Start::Cold } else { Start::Warm });
+    call.gauge
+        .set_start(if instance.is_fresh() { Start::Cold } else { Start::Warm });
     match input {
         Input::Http(request) => http::serve(host, instance, call, request).await.map(Output::Http),
-        Input::Payload(event) => event::serve(host, instance, call, context, &event).await.map(Output::Payload),
+        Input::Payload(event) => event::serve(host, instance, call, context, &event)
+            .await
+            .map(Output::Payload),
     }
 }
 

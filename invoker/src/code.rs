@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use bytes::Bytes;
 use mayfly_invoker_api::{
-    ArtifactSource, Digest, InvokeError, InvokeErrorKind, Kind, Prepared, PrepareError, PrepareErrorKind,
+    ArtifactSource, Digest, InvokeError, InvokeErrorKind, Kind, PrepareError, PrepareErrorKind, Prepared,
 };
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -16,9 +16,9 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::cache::Cache;
 use crate::compile::{self, Compiled};
 use crate::config::Config;
+use crate::engine;
 use crate::event::EventHandlerPre;
 use crate::state::{self, State};
-use crate::engine;
 
 /// A component with its imports resolved: what is left per instance is to allocate and to start.
 pub(crate) enum GuestPre {
@@ -84,19 +84,33 @@ impl CodeStore {
             .max_capacity(config.bounds.code_bytes_max)
             .build();
         let compilers = Semaphore::new(config.bounds.compilers_max);
-        Ok(Self { config, engine: engine.clone(), linker, cache, artifacts, loaded, compilers })
+        Ok(Self {
+            config,
+            engine: engine.clone(),
+            linker,
+            cache,
+            artifacts,
+            loaded,
+            compilers,
+        })
     }
 
     /// Checks and compiles `wasm`, unless there is code of it already.
     pub(crate) async fn prepare(&self, digest: Digest, wasm: &[u8]) -> Result<Prepared, PrepareError> {
         if let Some(code) = self.loaded.get(&digest).await {
-            return Ok(Prepared { kind: code.kind(), code_bytes: code.bytes });
+            return Ok(Prepared {
+                kind: code.kind(),
+                code_bytes: code.bytes,
+            });
         }
         let compiled = match self.cache.load(digest).await {
             Some(compiled) => compiled,
             None => self.compile(digest, wasm).await?,
         };
-        Ok(Prepared { kind: compiled.kind, code_bytes: compiled.code.len() as u64 })
+        Ok(Prepared {
+            kind: compiled.kind,
+            code_bytes: compiled.code.len() as u64,
+        })
     }
 
     /// The code of `digest`; many who ask at once for code that is not in memory wait for one load.
@@ -104,7 +118,10 @@ impl CodeStore {
         if let Some(code) = self.loaded.get(&digest).await {
             return Ok(code);
         }
-        self.loaded.try_get_with(digest, self.load(digest)).await.map_err(|error: Arc<InvokeError>| (*error).clone())
+        self.loaded
+            .try_get_with(digest, self.load(digest))
+            .await
+            .map_err(|error: Arc<InvokeError>| (*error).clone())
     }
 
     async fn load(&self, digest: Digest) -> Result<Arc<Code>, InvokeError> {
@@ -118,9 +135,16 @@ impl CodeStore {
         let bytes = compiled.code.len() as u64;
         let guest = self.link(&compiled).map_err(|error| {
             tracing::error!(%digest, ?error, "native code cannot be loaded");
-            InvokeError::new(InvokeErrorKind::Internal, "the function's code could not be loaded; see the server's log")
+            InvokeError::new(
+                InvokeErrorKind::Internal,
+                "the function's code could not be loaded; see the server's log",
+            )
         })?;
-        Ok(Arc::new(Code { guest, reuse: AtomicU8::new(0), bytes }))
+        Ok(Arc::new(Code {
+            guest,
+            reuse: AtomicU8::new(0),
+            bytes,
+        }))
     }
 
     /// For an artifact that was accepted once: a refusal now is the platform's fault, not the function's.
@@ -128,14 +152,19 @@ impl CodeStore {
         tracing::info!(%digest, "no native code in the cache: compiling");
         self.compile(digest, &wasm).await.map_err(|error| {
             tracing::error!(%digest, %error, "an accepted artifact no longer compiles");
-            InvokeError::new(InvokeErrorKind::ArtifactUnavailable, "the function's artifact could not be compiled again")
+            InvokeError::new(
+                InvokeErrorKind::ArtifactUnavailable,
+                "the function's artifact could not be compiled again",
+            )
         })
     }
 
     async fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<Compiled, PrepareError> {
-        let _permit = self.compilers.acquire().await.map_err(|_closed| {
-            PrepareError::new(PrepareErrorKind::Internal, "the invoker is shutting down")
-        })?;
+        let _permit = self
+            .compilers
+            .acquire()
+            .await
+            .map_err(|_closed| PrepareError::new(PrepareErrorKind::Internal, "the invoker is shutting down"))?;
         let compiled = compile::compile(&self.config, wasm).await?;
         if let Err(error) = self.cache.store(digest, &compiled).await {
             // The code is good; only the next start of this process pays for it.

@@ -15,12 +15,7 @@ use crate::instance::blame;
 use crate::state::{self, State};
 
 /// Runs the command once on `stdin`.
-pub(crate) async fn run(
-    host: &Host,
-    pre: &CommandPre<State>,
-    call: &Call,
-    stdin: Bytes,
-) -> Result<Bytes, InvokeError> {
+pub(crate) async fn run(host: &Host, pre: &CommandPre<State>, call: &Call, stdin: Bytes) -> Result<Bytes, InvokeError> {
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
     let mut store = state::store(&host.engine, guest_state);
@@ -36,10 +31,16 @@ pub(crate) async fn run(
             None => return Err(blame(&error, store.data(), call)),
         },
     };
-    if code != 0 {
-        return Err(InvokeError::new(InvokeErrorKind::Failed, format!("the command ended with exit code {code}")));
+    match code {
+        0 => Ok(stdout.contents()),
+        // WASI 0.2 tells success from failure only; preview 1 codes arrive as 1.
+        1 => Err(failed("the command ended with an exit code other than 0".to_owned())),
+        code => Err(failed(format!("the command ended with exit code {code}"))),
     }
-    Ok(stdout.contents())
+}
+
+fn failed(message: String) -> InvokeError {
+    InvokeError::new(InvokeErrorKind::Failed, message)
 }
 
 fn too_long() -> InvokeError {

@@ -51,7 +51,10 @@ pub(crate) async fn compile(config: &Config, wasm: &[u8]) -> Result<Compiled, Pr
             Err(over_limit())
         }
         Err(_elapsed) => {
-            child.kill().await.unwrap_or_else(|error| tracing::warn!(%error, "compiling process was gone already"));
+            child
+                .kill()
+                .await
+                .unwrap_or_else(|error| tracing::warn!(%error, "compiling process was gone already"));
             Err(over_limit())
         }
     }
@@ -66,12 +69,17 @@ fn over_limit() -> PrepareError {
 
 fn internal(error: impl std::fmt::Display) -> PrepareError {
     tracing::error!(%error, "compiling process could not be used");
-    PrepareError::new(PrepareErrorKind::Internal, "the compiler could not be started; see the server's log")
+    PrepareError::new(
+        PrepareErrorKind::Internal,
+        "the compiler could not be started; see the server's log",
+    )
 }
 
 fn spawn(config: &Config) -> Result<Child, PrepareError> {
-    let (program, arguments) =
-        config.compiler_command.split_first().ok_or_else(|| internal("no compiler command is configured"))?;
+    let (program, arguments) = config
+        .compiler_command
+        .split_first()
+        .ok_or_else(|| internal("no compiler command is configured"))?;
     Command::new(program)
         .args(arguments)
         .env_clear()
@@ -146,7 +154,13 @@ fn child_main() -> std::io::Result<()> {
     let mut wasm = Vec::new();
     std::io::stdin().lock().read_to_end(&mut wasm)?;
     let (verdict, code) = match compile_here(wasm) {
-        Ok(Compiled { kind, code }) => (Verdict::Compiled { kind, code_bytes: code.len() as u64 }, code),
+        Ok(Compiled { kind, code }) => (
+            Verdict::Compiled {
+                kind,
+                code_bytes: code.len() as u64,
+            },
+            code,
+        ),
         Err(refused) => (Verdict::refused(&refused), Vec::new()),
     };
     let mut stdout = std::io::stdout().lock();
@@ -158,7 +172,10 @@ fn child_main() -> std::io::Result<()> {
 
 /// Sets the limits before a single foreign byte is read.
 fn confine() -> std::io::Result<()> {
-    let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    let limit = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
     setrlimit(Resource::As, limit(COMPILE_MEMORY_BYTES_MAX))?;
     setrlimit(Resource::Cpu, limit(COMPILE_CPU_SECONDS_MAX))?;
     setrlimit(Resource::Core, limit(0))?;
@@ -177,5 +194,8 @@ fn compile_here(wasm: Vec<u8>) -> Result<Compiled, PrepareError> {
         .and_then(|linker| linker.instantiate_pre(&component).map(drop))
         .map_err(|error| PrepareError::new(PrepareErrorKind::UnsupportedImport, format!("{error:#}")))?;
     let code = component.serialize().map_err(failed)?;
-    Ok(Compiled { kind: inspected.kind, code })
+    Ok(Compiled {
+        kind: inspected.kind,
+        code,
+    })
 }

@@ -35,7 +35,11 @@ struct Current {
 impl Console {
     /// Sends what is printed from now on to `gauge`.
     pub(crate) fn begin(&self, gauge: &Arc<Gauge>) {
-        *self.lock() = Some(Current { gauge: Arc::clone(gauge), started: Instant::now(), kept_bytes: 0 });
+        *self.lock() = Some(Current {
+            gauge: Arc::clone(gauge),
+            started: Instant::now(),
+            kept_bytes: 0,
+        });
     }
 
     /// Nothing is running: what is printed now belongs to nobody.
@@ -75,7 +79,11 @@ fn append(logs: &mut Logs, stream: LogStream, offset_ms: u64, bytes: &[u8]) -> u
         let has_room = logs.entries.len() < LOG_ENTRIES_MAX;
         match logs.entries.last_mut() {
             Some(last) if last.stream == stream && !last.text.ends_with('\n') => last.text.push_str(&text),
-            _ if has_room => logs.entries.push(LogEntry { offset_ms, stream, text: text.into_owned() }),
+            _ if has_room => logs.entries.push(LogEntry {
+                offset_ms,
+                stream,
+                text: text.into_owned(),
+            }),
             _ => dropped += piece.len(),
         }
     }
@@ -91,7 +99,10 @@ pub(crate) struct ConsoleStream {
 
 impl ConsoleStream {
     pub(crate) fn new(console: &Arc<Console>, stream: LogStream) -> Self {
-        Self { console: Arc::clone(console), stream }
+        Self {
+            console: Arc::clone(console),
+            stream,
+        }
     }
 }
 
@@ -163,14 +174,21 @@ mod tests {
     fn writes_become_lines() {
         use LogStream::{Stderr, Stdout};
         let logs = printed(&[(Stdout, b"a"), (Stdout, b"b\nc\n"), (Stderr, b"d"), (Stdout, b"e")]);
-        let texts: Vec<_> = logs.entries.iter().map(|entry| (entry.stream, entry.text.as_str())).collect();
+        let texts: Vec<_> = logs
+            .entries
+            .iter()
+            .map(|entry| (entry.stream, entry.text.as_str()))
+            .collect();
         assert_eq!(texts, [(Stdout, "ab\n"), (Stdout, "c\n"), (Stderr, "d"), (Stdout, "e")]);
         assert_eq!(logs.dropped_bytes, 0);
     }
 
     #[test]
     fn what_does_not_fit_is_counted_exactly() {
-        let logs = printed(&[(LogStream::Stdout, &vec![b'x'; LOG_BYTES_MAX - 1]), (LogStream::Stdout, b"12345")]);
+        let logs = printed(&[
+            (LogStream::Stdout, &vec![b'x'; LOG_BYTES_MAX - 1]),
+            (LogStream::Stdout, b"12345"),
+        ]);
         assert_eq!(logs.dropped_bytes, 4);
         let logs = printed(&[(LogStream::Stdout, &b"\n".repeat(LOG_ENTRIES_MAX + 7))]);
         assert_eq!((logs.entries.len(), logs.dropped_bytes), (LOG_ENTRIES_MAX, 7));

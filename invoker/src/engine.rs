@@ -8,8 +8,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
 use crate::config::{
-    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX,
-    MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
+    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX, MEMORY_BYTES_MAX,
+    TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
 };
 
 /// An engine that only compiles.
@@ -70,7 +70,11 @@ mod tests {
     #[test]
     fn code_of_the_compiling_engine_runs_on_the_serving_one() {
         let compiling = compiling().unwrap();
-        let serving = serving(&Bounds { instances_max: 2, ..Bounds::default() }).unwrap();
+        let serving = serving(&Bounds {
+            instances_max: 2,
+            ..Bounds::default()
+        })
+        .unwrap();
         assert_eq!(compatibility(&compiling), compatibility(&serving));
     }
 }

@@ -36,10 +36,14 @@ pub(crate) fn context(invocation: &Invocation) -> GuestContext {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "guests compare the deadline with their own wall clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "guests compare the deadline with their own wall clock"
+)]
 fn unix_ms_in(duration: Duration) -> u64 {
     let then = SystemTime::now() + duration;
-    then.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    then.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Gives `event` to the guest and returns its answer.
@@ -52,9 +56,14 @@ pub(crate) async fn serve(
 ) -> Result<Bytes, InvokeError> {
     instance.begin(call);
     let Guest::Event(handler) = &instance.guest else {
-        return Err(InvokeError::new(InvokeErrorKind::Internal, "the function is not an event function"));
+        return Err(InvokeError::new(
+            InvokeErrorKind::Internal,
+            "the function is not an event function",
+        ));
     };
-    let work = handler.mayfly_function_handler().call_handle(&mut instance.store, event, context);
+    let work = handler
+        .mayfly_function_handler()
+        .call_handle(&mut instance.store, event, context);
     let called = call.bounded(work).await;
     let answer = match called {
         Ok(Ok(answer)) => Ok(answer),
@@ -67,7 +76,10 @@ pub(crate) async fn serve(
     match answer {
         Ok(answer) if answer.len() > ANSWER_BYTES_MAX => Err(InvokeError::new(
             InvokeErrorKind::BadResponse,
-            format!("the function answered {} bytes; at most {ANSWER_BYTES_MAX} are allowed", answer.len()),
+            format!(
+                "the function answered {} bytes; at most {ANSWER_BYTES_MAX} are allowed",
+                answer.len()
+            ),
         )),
         Ok(answer) => Ok(Bytes::from(answer)),
         Err(error) => Err(InvokeError::new(

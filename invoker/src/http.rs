@@ -89,7 +89,10 @@ async fn call_handle(
     let mut view = instance.store.data_mut().http();
     let request = view.new_incoming_request(Scheme::Http, request)?;
     let outparam = view.new_response_outparam(head)?;
-    proxy.wasi_http_incoming_handler().call_handle(&mut instance.store, request, outparam).await
+    proxy
+        .wasi_http_incoming_handler()
+        .call_handle(&mut instance.store, request, outparam)
+        .await
 }
 
 fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, InvokeError> {
@@ -120,15 +123,24 @@ fn finished(host: &Arc<Host>, instance: Instance, response: Response<HyperOutgoi
         }
     };
     let body = match collected {
-        Some(Ok(collected)) if collected.trailers().is_none() => {
-            Full::new(collected.to_bytes()).map_err(|never| match never {}).boxed_unsync()
-        }
+        Some(Ok(collected)) if collected.trailers().is_none() => Full::new(collected.to_bytes())
+            .map_err(|never| match never {})
+            .boxed_unsync(),
         Some(Ok(collected)) => collected.map_err(|never| match never {}).boxed_unsync(),
         Some(Err(error)) => {
-            let broken = GuestBody { frames: None, failed: Some(unfinished(&error)), guest: None };
+            let broken = GuestBody {
+                frames: None,
+                failed: Some(unfinished(&error)),
+                guest: None,
+            };
             broken.boxed_unsync()
         }
-        None => GuestBody { frames: None, failed: None, guest: None }.boxed_unsync(),
+        None => GuestBody {
+            frames: None,
+            failed: None,
+            guest: None,
+        }
+        .boxed_unsync(),
     };
     Response::from_parts(parts, body)
 }
@@ -145,15 +157,30 @@ fn streaming(
         instance.release(&host);
         Ok(())
     }));
-    response.map(|frames| GuestBody { frames: Some(frames), failed: None, guest: Some(guest) }.boxed_unsync())
+    response.map(|frames| {
+        GuestBody {
+            frames: Some(frames),
+            failed: None,
+            guest: Some(guest),
+        }
+        .boxed_unsync()
+    })
 }
 
 fn convert(body: HyperOutgoingBody) -> Body {
-    GuestBody { frames: Some(body), failed: None, guest: None }.boxed_unsync()
+    GuestBody {
+        frames: Some(body),
+        failed: None,
+        guest: None,
+    }
+    .boxed_unsync()
 }
 
 fn unfinished(error: &HttpError) -> InvokeError {
-    InvokeError::new(InvokeErrorKind::BadResponse, format!("the function did not finish its response: {error:?}"))
+    InvokeError::new(
+        InvokeErrorKind::BadResponse,
+        format!("the function did not finish its response: {error:?}"),
+    )
 }
 
 /// A response body that ends when its guest has ended, and as its guest has ended.

@@ -4,15 +4,21 @@
 
 use mayfly_invoker_api::{Kind, PrepareError, PrepareErrorKind};
 use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
-    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wit_component::ComponentEncoder;
 
 /// Packages whose 0.2 interfaces are offered to every guest.
-const OFFERED_PACKAGES: [&str; 7] =
-    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:http", "wasi:io", "wasi:random", "wasi:sockets"];
+const OFFERED_PACKAGES: [&str; 7] = [
+    "wasi:cli",
+    "wasi:clocks",
+    "wasi:filesystem",
+    "wasi:http",
+    "wasi:io",
+    "wasi:random",
+    "wasi:sockets",
+];
 
 /// Names that are listed at most in one sentence.
 const NAMES_MAX: usize = 8;
@@ -44,7 +50,9 @@ fn invalid(message: impl Into<String>) -> PrepareError {
 fn encoding(wasm: &[u8]) -> Result<Encoding, PrepareError> {
     match Parser::new(0).parse_all(wasm).next() {
         Some(Ok(Payload::Version { encoding, .. })) => Ok(encoding),
-        _ => Err(invalid("this is not a WebAssembly file: it does not start with the wasm header")),
+        _ => Err(invalid(
+            "this is not a WebAssembly file: it does not start with the wasm header",
+        )),
     }
 }
 
@@ -78,10 +86,14 @@ fn component_names(component: &[u8]) -> Result<Names, PrepareError> {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
             Payload::ComponentImportSection(section) if depth == 1 => {
-                names.imports.extend(section.into_iter().flatten().map(|import| import.name.name.to_owned()));
+                names
+                    .imports
+                    .extend(section.into_iter().flatten().map(|import| import.name.name.to_owned()));
             }
             Payload::ComponentExportSection(section) if depth == 1 => {
-                names.exports.extend(section.into_iter().flatten().map(|export| export.name.name.to_owned()));
+                names
+                    .exports
+                    .extend(section.into_iter().flatten().map(|export| export.name.name.to_owned()));
             }
             _ => {}
         }
@@ -126,9 +138,15 @@ fn refuse_foreign_imports(imports: &[String]) -> Result<(), PrepareError> {
 }
 
 fn is_offered(import: &str) -> bool {
-    let Some((interface, version)) = import.split_once('@') else { return false };
-    let Some((package, _)) = interface.split_once('/') else { return false };
-    let release = version.strip_prefix("0.2.").is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some((interface, version)) = import.split_once('@') else {
+        return false;
+    };
+    let Some((package, _)) = interface.split_once('/') else {
+        return false;
+    };
+    let release = version
+        .strip_prefix("0.2.")
+        .is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()));
     release && OFFERED_PACKAGES.contains(&package)
 }
 
@@ -147,8 +165,12 @@ fn listed(names: &[String]) -> String {
 fn componentize(module: &[u8]) -> Result<Vec<u8>, PrepareError> {
     validate(module)?;
     let shape = module_shape(module)?;
-    let foreign: Vec<String> =
-        shape.import_modules.iter().filter(|name| is_foreign_module(name, &shape)).cloned().collect();
+    let foreign: Vec<String> = shape
+        .import_modules
+        .iter()
+        .filter(|name| is_foreign_module(name, &shape))
+        .cloned()
+        .collect();
     if !foreign.is_empty() {
         return Err(PrepareError::new(
             PrepareErrorKind::UnsupportedImport,
@@ -213,7 +235,9 @@ fn module_shape(module: &[u8]) -> Result<ModuleShape, PrepareError> {
                 }
             }
             Payload::ExportSection(section) => {
-                shape.exports.extend(section.into_iter().flatten().map(|export| export.name.to_owned()));
+                shape
+                    .exports
+                    .extend(section.into_iter().flatten().map(|export| export.name.to_owned()));
             }
             Payload::CustomSection(section) => shape.has_world |= section.name().starts_with("component-type"),
             _ => {}
@@ -229,7 +253,11 @@ mod tests {
 
     #[test]
     fn only_released_wasi_0_2_is_offered() {
-        for offered in ["wasi:http/types@0.2.0", "wasi:cli/terminal-stdin@0.2.12", "wasi:sockets/tcp@0.2.3"] {
+        for offered in [
+            "wasi:http/types@0.2.0",
+            "wasi:cli/terminal-stdin@0.2.12",
+            "wasi:sockets/tcp@0.2.3",
+        ] {
             assert!(is_offered(offered), "{offered}");
         }
         for foreign in [

@@ -48,7 +48,13 @@ impl Instance {
             match guest {
                 Ok(guest) => {
                     let (target, code) = (Arc::clone(&call.target), Arc::clone(code));
-                    return Ok(Self { store, guest, target, code, served: 0 });
+                    return Ok(Self {
+                        store,
+                        guest,
+                        target,
+                        code,
+                        served: 0,
+                    });
                 }
                 Err(error) if error.is::<PoolConcurrencyLimitError>() && host.pool.give_up_oldest() => {}
                 Err(error) => return Err(blame(&error, store.data(), call)),
@@ -109,8 +115,9 @@ pub(crate) fn blame(error: &wasmtime::Error, state: &State, call: &Call) -> Invo
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => InvokeError::new(InvokeErrorKind::Trapped, format!("the function trapped: {trap}")),
-        None => {
-            InvokeError::new(InvokeErrorKind::Trapped, format!("the function was stopped: {}", error.root_cause()))
-        }
+        None => InvokeError::new(
+            InvokeErrorKind::Trapped,
+            format!("the function was stopped: {}", error.root_cause()),
+        ),
     }
 }

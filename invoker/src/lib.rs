@@ -71,7 +71,14 @@ impl Invoker {
             let ticker = Ticker::start(&engine)?;
             let pool = Pool::new(config.bounds.idle_instances_max, config.bounds.idle_time);
             let codes = CodeStore::open(config, &engine, artifacts)?;
-            Ok(Self { host: Arc::new(Host { engine, codes, pool, ticker }) })
+            Ok(Self {
+                host: Arc::new(Host {
+                    engine,
+                    codes,
+                    pool,
+                    ticker,
+                }),
+            })
         };
         let invoker = start().map_err(|error| StartError(format!("{error:#}")))?;
         tokio::spawn(reap(Arc::downgrade(&invoker.host)));

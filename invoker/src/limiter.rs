@@ -56,7 +56,9 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
-        self.memory_bytes = self.memory_bytes.saturating_sub(std::mem::take(&mut self.last_growth_bytes));
+        self.memory_bytes = self
+            .memory_bytes
+            .saturating_sub(std::mem::take(&mut self.last_growth_bytes));
         self.refused = true;
         Ok(())
     }

@@ -58,7 +58,11 @@ struct IdleByKey {
 
 impl Pool {
     pub(crate) fn new(idle_max: usize, idle_time: Duration) -> Self {
-        Self { idle: Mutex::default(), idle_max, idle_time }
+        Self {
+            idle: Mutex::default(),
+            idle_max,
+            idle_time,
+        }
     }
 
     /// Takes the instance of `target` that was used last.
@@ -72,9 +76,16 @@ impl Pool {
     /// Keeps an instance that has served well. Past the bound the oldest of all goes.
     pub(crate) fn put(&self, instance: Instance) {
         let mut idle = self.lock();
-        let given_up = if idle.count >= self.idle_max { idle.remove_oldest() } else { None };
+        let given_up = if idle.count >= self.idle_max {
+            idle.remove_oldest()
+        } else {
+            None
+        };
         let key = Key(Arc::clone(&instance.target));
-        idle.stacks.entry(key).or_default().push(Idle { instance, since: Instant::now() });
+        idle.stacks.entry(key).or_default().push(Idle {
+            instance,
+            since: Instant::now(),
+        });
         idle.count += 1;
         drop(idle);
         // Freeing an instance's memory takes longer than all the rest: never under the lock.

@@ -9,6 +9,7 @@ use crate::config::REPLAY_BYTES_MAX;
 
 /// An input that can be given twice, or one that cannot.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is returned")]
 pub(crate) enum Replayable {
     Yes { first: Input, again: Input },
     No(Input),
@@ -19,9 +20,10 @@ pub(crate) enum Replayable {
 /// tries get what came.
 pub(crate) async fn keep(input: Input) -> Replayable {
     match input {
-        Input::Payload(payload) => {
-            Replayable::Yes { first: Input::Payload(payload.clone()), again: Input::Payload(payload) }
-        }
+        Input::Payload(payload) => Replayable::Yes {
+            first: Input::Payload(payload.clone()),
+            again: Input::Payload(payload),
+        },
         Input::Http(request) => {
             let declared = request.body().size_hint().exact();
             if declared.is_none_or(|bytes| bytes > REPLAY_BYTES_MAX as u64) {
@@ -30,7 +32,10 @@ pub(crate) async fn keep(input: Input) -> Replayable {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map(http_body_util::Collected::to_bytes);
             let request = |body| Input::Http(http::Request::from_parts(parts.clone(), body));
-            Replayable::Yes { first: request(whole(body.clone())), again: request(whole(body)) }
+            Replayable::Yes {
+                first: request(whole(body.clone())),
+                again: request(whole(body)),
+            }
         }
     }
 }

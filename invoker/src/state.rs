@@ -8,7 +8,9 @@ use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
 
 use crate::config::{
     ANSWER_BYTES_MAX, BODY_CHUNK_BYTES, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX,
@@ -58,7 +60,14 @@ impl State {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_BYTES_MAX);
         let limiter = Limiter::new(target.limits.memory_bytes);
-        Self { table, wasi: wasi.build(), http, hooks: Hooks, limiter, console }
+        Self {
+            table,
+            wasi: wasi.build(),
+            http,
+            hooks: Hooks,
+            limiter,
+            console,
+        }
     }
 }
 
@@ -90,13 +99,20 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
     }
 }
 
@@ -104,7 +120,10 @@ impl WasiHttpView for State {
 #[derive(Debug)]
 struct Hooks;
 
-type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>);
+type Sent = (
+    http::Response<WasiBody>,
+    Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+);
 
 impl WasiHttpHooks for Hooks {
     fn send_request(

@@ -35,8 +35,13 @@ impl Ticker {
     pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, seen) = (engine.weak(), Arc::clone(&shared));
-        let ticking = thread::Builder::new().name("epoch-ticker".to_owned()).spawn(move || tick(&engine, &seen))?;
-        Ok(Self { shared, thread: ticking.thread().clone() })
+        let ticking = thread::Builder::new()
+            .name("epoch-ticker".to_owned())
+            .spawn(move || tick(&engine, &seen))?;
+        Ok(Self {
+            shared,
+            thread: ticking.thread().clone(),
+        })
     }
 
     /// Makes sure that the clock ticks.
@@ -46,7 +51,9 @@ impl Ticker {
         if self.shared.parked.load(SeqCst) {
             self.thread.unpark();
         }
-        Running { shared: Arc::clone(&self.shared) }
+        Running {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -70,7 +77,11 @@ fn tick(engine: &EngineWeak, shared: &Shared) {
         engine.increment_epoch();
         drop(engine);
         thread::sleep(EPOCH_TICK);
-        idle_ticks = if shared.running.load(SeqCst) == 0 { idle_ticks + 1 } else { 0 };
+        idle_ticks = if shared.running.load(SeqCst) == 0 {
+            idle_ticks + 1
+        } else {
+            0
+        };
         if idle_ticks >= TICKS_UNTIL_IDLE {
             shared.parked.store(true, SeqCst);
             if shared.running.load(SeqCst) == 0 && !shared.ended.load(SeqCst) {

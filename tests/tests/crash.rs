@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mayfly_tests::{Platform, Reply, eventually, on_both_databases};
 use reqwest::Method;
@@ -87,26 +88,29 @@ async fn call_until_broken(request: reqwest::RequestBuilder, answered: Arc<Atomi
     }
 }
 
-/// A deployment is there whole or not at all, and the same command then completes it.
+/// A deployment is there whole or not at all, and the same command then completes it. The moments are spread over what a
+/// deployment takes; this holds at each of them, so nothing depends on how fast the machine is.
 async fn deployments_survive_at_any_moment(platform: &mut Platform) {
-    let mut deployment = platform.fn_command(&["deploy", &mayfly_tests::guest("misbehave").to_string_lossy()]);
-    let mut deployment = deployment.spawn().expect("the binary can be started");
-    // The artifact is on its way or being compiled when its function is not there yet; a moment more or less is what
-    // this test is indifferent to.
-    eventually("the deployment to be under way or done", async || {
-        let artifacts = std::fs::read_dir(platform.dir().join("data")).ok()?;
-        (artifacts.count() > 0).then_some(())
-    })
-    .await;
-    platform.kill().await;
-    deployment.wait().await.expect("our own child can be waited for");
-    platform.restart().await;
-    if function_names(platform).await.contains(&"misbehave".to_owned()) {
-        assert_eq!(platform.get("/misbehave/count").await.status, 200);
+    let file = mayfly_tests::guest("misbehave");
+    for moment_ms in [0, 15, 30, 60, 120, 240] {
+        let name = format!("at-{moment_ms}-ms");
+        let deploy = platform
+            .fn_command(&["deploy", &file.to_string_lossy(), "--name", &name, "--memory", "64"])
+            .spawn();
+        let mut deploy = deploy.expect("the binary can be started");
+        tokio::time::sleep(Duration::from_millis(moment_ms)).await;
+        platform.kill().await;
+        deploy.wait().await.expect("our own child can be waited for");
+
+        platform.restart().await;
+        let path = format!("/{name}/count");
+        if function_names(platform).await.contains(&name) {
+            assert_eq!(platform.get(&path).await.status, 200, "what is there works");
+        }
+        let deployed = platform.deploy("misbehave", &["--name", &name, "--memory", "64"]).await;
+        assert_eq!(deployed["version"], 1, "no half-made version was left: {deployed}");
+        assert_eq!(platform.get(&path).await.status, 200);
     }
-    let deployed = platform.deploy("misbehave", &[]).await;
-    assert_eq!(deployed["version"], 1, "no half-made version was left: {deployed}");
-    assert_eq!(platform.get("/misbehave/count").await.status, 200);
 }
 
 async fn function_names(platform: &Platform) -> Vec<String> {

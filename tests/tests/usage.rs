@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use mayfly_tests::{Platform, on_both_databases};
+use mayfly_tests::{Platform, eventually, on_both_databases};
 use serde_json::{Value, json};
 
 on_both_databases!(
     every_call_is_one_row_and_the_sums_are_right,
     a_record_says_what_one_call_used,
     failures_are_counted_and_explained,
+    a_client_that_goes_away_leaves_a_record,
     usage_is_told_by_function_version_and_day,
     a_period_has_a_first_moment_and_an_end,
     pages_of_invocations_follow_each_other,
@@ -137,6 +138,32 @@ async fn failures_are_counted_and_explained(platform: &mut Platform) {
     platform.get("/nobody").await.is_problem(404, "function_not_found");
     let rows = platform.fn_(&["usage", "--json"]).await.json();
     assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+}
+
+async fn a_client_that_goes_away_leaves_a_record(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "slow"]).await;
+    let request = platform.request(reqwest::Method::GET, "/slow/slow-body?chunks=100000&ms=5");
+    let answer = request.send().await.expect("the head comes at once");
+    let id = answer.headers()["mayfly-invocation-id"]
+        .to_str()
+        .expect("an id")
+        .to_owned();
+    drop(answer);
+    let record = eventually("the record of the call", async || {
+        platform.invocations("slow").await.pop()
+    })
+    .await;
+    assert_eq!(
+        (&record["id"], &record["error_code"]),
+        (&json!(id), &json!("cancelled")),
+        "{record}"
+    );
+    assert!(
+        record["usage"]["billed_ms"].as_u64().is_some_and(|ms| ms > 0),
+        "what ran is billed: {record}"
+    );
+    assert_eq!(platform.get("/slow/count").await.text(), "1", "its instance is gone");
+    assert_eq!(platform.invocations("slow").await.len(), 2, "one record for every call");
 }
 
 async fn usage_is_told_by_function_version_and_day(platform: &mut Platform) {

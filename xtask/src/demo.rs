@@ -11,8 +11,6 @@ use crate::{guests, http, paths, setup};
 struct Example {
     name: &'static str,
     what: &'static str,
-    /// Behind the function's name.
-    path: &'static str,
     /// Body of the HTTP call; without one it is a GET.
     body: Option<&'static str>,
     /// Payload of the direct call.
@@ -23,23 +21,20 @@ const EXAMPLES: [Example; 3] = [
     Example {
         name: "hello-http",
         what: "a standard wasi:http component",
-        path: "/",
         body: None,
         data: "{}",
     },
     Example {
         name: "order-total",
         what: "a typed event function, written with mayfly-sdk",
-        path: "",
         body: Some(ORDER),
         data: ORDER,
     },
     Example {
         name: "word-count",
         what: "a plain program: standard input to standard output",
-        path: "",
         body: Some("to be or not to be"),
-        data: r#""to be or not to be""#,
+        data: "@LICENSE",
     },
 ];
 
@@ -82,7 +77,7 @@ fn deploy(server: &Server) -> Result<()> {
 
 fn call(server: &Server) -> Result<()> {
     for example in &EXAMPLES {
-        let url = format!("{}/{}{}", server.functions, example.name, example.path);
+        let url = format!("{}/{}", server.functions, example.name);
         let (command, answer) = match example.body {
             Some(body) => (format!("curl -d '{body}' {url}"), http::post(&url, body)?),
             None => (format!("curl {url}"), http::get(&url)?),

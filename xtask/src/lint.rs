@@ -52,9 +52,18 @@ fn deny(summary: &mut Summary) -> Result<()> {
     Ok(())
 }
 
-/// `cargo` in the repository's root.
+/// `cargo` in the repository's root, as if a developer had typed it. What `cargo xtask` tells us about our own package is
+/// taken away: some build scripts look at it, and everything above them would be compiled anew.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(paths::root());
+    for (name, _) in std::env::vars_os() {
+        let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if about_us {
+            command.env_remove(name);
+        }
+    }
     command
 }

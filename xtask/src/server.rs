@@ -72,16 +72,15 @@ impl Server {
         Ok(server)
     }
 
-    /// A client command against this server.
-    pub(crate) fn client(&self, args: &[&str]) -> Command {
-        let mut command = client(&self.dir);
-        command.args(args);
-        command
-    }
-
-    /// Runs a client command and gives its standard output; its standard error goes to the terminal.
+    /// Runs a client command in the repository's root and gives its standard output; its standard error goes to the
+    /// terminal.
     pub(crate) fn call(&self, args: &[&str]) -> Result<String> {
-        let output = self.client(args).stderr(Stdio::inherit()).output()?;
+        let mut command = client(&self.dir);
+        let output = command
+            .args(args)
+            .current_dir(paths::root())
+            .stderr(Stdio::inherit())
+            .output()?;
         if !output.status.success() {
             bail!("fn {} ended with {}", args.join(" "), output.status);
         }

@@ -122,7 +122,7 @@ fn build_dir() -> PathBuf {
     paths::target().join("guest-build")
 }
 
-fn debian_arguments<'a>(cargo: &'a mut Command, shape: Shape) -> &'a mut Command {
+fn debian_arguments(cargo: &mut Command, shape: Shape) -> &mut Command {
     let mut path = OsString::from("/usr/bin:");
     path.push(env::var_os("PATH").unwrap_or_default());
     cargo

@@ -1,10 +1,12 @@
 //! Uploading files: checked and compiled before they are kept.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use mayfly_invoker_api::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +14,9 @@ use utoipa::ToSchema;
 use crate::admin::Admin;
 use crate::admin::extract::{InNamespace, invalid_parameter, time};
 use crate::artifacts::digest_of;
-use crate::problem::{Code, Problem, ProblemDocument};
+use crate::code::Code;
+use crate::config::{DISCARDED_TIMES_MAX, UPLOAD_TIME_MAX};
+use crate::problem::{Problem, ProblemDocument};
 use crate::store::Artifact;
 
 /// A file that a namespace may deploy.
@@ -61,11 +65,16 @@ pub(super) async fn get(
 ) -> Result<Json<ArtifactView>, Problem> {
     let digest = path.parse()?;
     let artifact = admin.parts.store.artifact(&namespace, digest).await?;
-    artifact.map(|artifact| Json(artifact.into())).ok_or_else(|| missing(digest))
+    artifact
+        .map(|artifact| Json(artifact.into()))
+        .ok_or_else(|| missing(digest))
 }
 
 pub(super) fn missing(digest: Digest) -> Problem {
-    Problem::new(Code::ArtifactMissing, format!("the artifact {digest} has not been uploaded to this namespace"))
+    Problem::new(
+        Code::ArtifactMissing,
+        format!("the artifact {digest} has not been uploaded to this namespace"),
+    )
 }
 
 /// Uploads an artifact. It is checked and compiled before anything of it is kept, which can take some seconds.
@@ -83,10 +92,10 @@ pub(super) async fn put(
     State(admin): State<Admin>,
     InNamespace(namespace): InNamespace,
     Path(path): Path<DigestInPath>,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<(StatusCode, Json<ArtifactView>), Problem> {
     let digest = path.parse()?;
-    let wasm = body.map_err(|rejection| refused_body(&admin, &rejection))?;
+    let wasm = read(body, admin.parts.bounds.artifact_bytes_max).await?;
     if digest_of(&wasm) != digest {
         return Err(Problem::new(
             Code::DigestMismatch,
@@ -100,7 +109,10 @@ pub(super) async fn put(
     let prepared = parts.invoker.prepare(digest, wasm.clone()).await?;
     parts.artifacts.keep(digest, &wasm).await.map_err(|error| {
         tracing::error!(%error, %digest, "artifact could not be written");
-        Problem::new(Code::Internal, "the artifact could not be written to the data directory")
+        Problem::new(
+            Code::Internal,
+            "the artifact could not be written to the data directory",
+        )
     })?;
     let artifact = Artifact {
         digest,
@@ -113,10 +125,40 @@ pub(super) async fn put(
     Ok((StatusCode::CREATED, Json(artifact.into())))
 }
 
-fn refused_body(admin: &Admin, rejection: &BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let most = admin.parts.bounds.artifact_bytes_max;
-        return Problem::new(Code::ArtifactTooLarge, format!("an artifact may have at most {most} bytes"));
+/// Reads the whole body. One that is too long is read on for a while and thrown away: a client that is cut off while it
+/// still sends would never see the answer.
+async fn read(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let mut wasm = BytesMut::new();
+    let mut too_long = body.size_hint().lower() > bytes_max as u64;
+    let reading = async {
+        let mut seen = 0;
+        while let Some(frame) = body.frame().await {
+            let data = frame.map_err(|error| broken(&error))?.into_data().unwrap_or_default();
+            seen += data.len();
+            too_long |= seen > bytes_max;
+            if too_long {
+                wasm = BytesMut::new();
+            } else {
+                wasm.extend_from_slice(&data);
+            }
+            if seen > bytes_max.saturating_mul(DISCARDED_TIMES_MAX) {
+                break;
+            }
+        }
+        Ok::<(), Problem>(())
+    };
+    tokio::time::timeout(UPLOAD_TIME_MAX, reading)
+        .await
+        .map_err(|_elapsed| broken(&format!("it took longer than {} s", UPLOAD_TIME_MAX.as_secs())))??;
+    if too_long {
+        return Err(Problem::new(
+            Code::ArtifactTooLarge,
+            format!("an artifact may have at most {bytes_max} bytes"),
+        ));
     }
-    Problem::new(Code::InvalidParameter, format!("the body could not be read: {}", rejection.body_text()))
+    Ok(wasm.freeze())
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(Code::InvalidParameter, format!("the body could not be read: {error}"))
 }

@@ -1,16 +1,17 @@
 //! Path parameters, queries and JSON bodies, parsed once; what cannot be parsed becomes a problem document.
 
+use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::Json;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::request::Parts;
 use mayfly_invoker_api::{FunctionName, Namespace};
 use serde::de::DeserializeOwned;
 
 use crate::admin::Admin;
+use crate::code::Code;
 use crate::config::PAGE_ROWS_MAX;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 
 /// `{ns}`, which must exist.
 pub(crate) struct InNamespace(pub(crate) Namespace);
@@ -41,7 +42,10 @@ impl FromRequestParts<Admin> for InNamespace {
         let NamespaceInPath { ns } = path(parts).await?;
         let namespace: Namespace = ns.parse().map_err(invalid_name)?;
         if !admin.parts.store.namespace_exists(&namespace).await? {
-            return Err(Problem::new(Code::NamespaceNotFound, format!("there is no namespace named {namespace}")));
+            return Err(Problem::new(
+                Code::NamespaceNotFound,
+                format!("there is no namespace named {namespace}"),
+            ));
         }
         Ok(Self(namespace))
     }
@@ -74,9 +78,10 @@ impl<T: DeserializeOwned> FromRequest<Admin> for Document<T> {
     async fn from_request(request: Request, admin: &Admin) -> Result<Self, Problem> {
         match Json::from_request(request, admin).await {
             Ok(Json(document)) => Ok(Self(document)),
-            Err(JsonRejection::JsonDataError(error)) => {
-                Err(Problem::new(Code::InvalidConfig, format!("a field of the document is wrong: {}", error.body_text())))
-            }
+            Err(JsonRejection::JsonDataError(error)) => Err(Problem::new(
+                Code::InvalidConfig,
+                format!("a field of the document is wrong: {}", error.body_text()),
+            )),
             Err(JsonRejection::BytesRejection(error)) => Err(Problem::new(Code::PayloadTooLarge, error.body_text())),
             Err(other) => Err(Problem::new(Code::InvalidJson, other.body_text())),
         }
@@ -99,15 +104,30 @@ fn invalid_name(error: impl std::fmt::Display) -> Problem {
     Problem::new(Code::InvalidName, error.to_string())
 }
 
+/// Nothing is known of a function: that is an error if it does not exist either. What a deleted one has left can be read.
+pub(crate) async fn require_function(admin: &Admin, namespace: &Namespace, name: &FunctionName) -> Result<(), Problem> {
+    match admin.parts.store.function(namespace, name).await? {
+        Some(_) => Ok(()),
+        None => Err(Problem::new(
+            Code::FunctionNotFound,
+            format!("there is no function named {name}"),
+        )),
+    }
+}
+
 /// The asked number of rows, within the bound.
 pub(crate) fn page_rows(asked: Option<u32>, default: u32) -> Result<u32, Problem> {
     match asked.unwrap_or(default) {
         rows @ 1..=PAGE_ROWS_MAX => Ok(rows),
-        rows => Err(invalid_parameter(format!("limit must be between 1 and {PAGE_ROWS_MAX}, not {rows}"))),
+        rows => Err(invalid_parameter(format!(
+            "limit must be between 1 and {PAGE_ROWS_MAX}, not {rows}"
+        ))),
     }
 }
 
 /// A point in time as the API writes it.
 pub(crate) fn time(unix_ms: i64) -> String {
-    DateTime::<Utc>::from_timestamp_millis(unix_ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
+    DateTime::<Utc>::from_timestamp_millis(unix_ms)
+        .unwrap_or_default()
+        .to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::admin::Admin;
-use crate::problem::{Code, Problem};
+use crate::code::Code;
+use crate::problem::Problem;
 
 /// How the server is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,7 +32,10 @@ pub(super) async fn ready(State(admin): State<Admin>) -> Result<Json<Health>, Pr
         return Err(Problem::new(Code::ShuttingDown, "this server is shutting down"));
     }
     if !admin.parts.ledger.accepting() {
-        return Err(Problem::new(Code::LedgerUnavailable, "usage cannot be recorded at the moment"));
+        return Err(Problem::new(
+            Code::LedgerUnavailable,
+            "usage cannot be recorded at the moment",
+        ));
     }
     admin.parts.store.ping().await.map_err(|error| {
         tracing::warn!(%error, "not ready: the database does not answer");

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::Admin;
-use crate::admin::extract::{InNamespace, NamedFunction, Params, invalid_parameter, page_rows, time};
+use crate::admin::extract::{InNamespace, NamedFunction, Params, invalid_parameter, page_rows, require_function, time};
+use crate::code::Code;
 use crate::ledger::InvocationRecord;
-use crate::problem::{Code, Problem, ProblemDocument};
+use crate::problem::{Problem, ProblemDocument};
 
 /// One attempt to run a function, and what it used.
 #[derive(Debug, Serialize, ToSchema)]
@@ -125,7 +126,10 @@ fn usage_of(record: &InvocationRecord) -> UsageView {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people; the ledger keeps whole microseconds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "for people; the ledger keeps whole microseconds"
+)]
 fn milliseconds(us: u64) -> f64 {
     us as f64 / 1_000.0
 }
@@ -140,13 +144,27 @@ pub(super) async fn list(
     Params(page): Params<Page>,
 ) -> Result<Json<Invocations>, Problem> {
     let limit = page_rows(page.limit, 50)?;
-    let before = page.before.map(|id| id.parse::<InvocationId>()).transpose().map_err(invalid_parameter)?;
+    let before = page
+        .before
+        .map(|id| id.parse::<InvocationId>())
+        .transpose()
+        .map_err(invalid_parameter)?;
     let failed = page.status.map(|status| status == Status::Error);
     flush(&admin).await?;
-    let records = admin.parts.store.invocations(&namespace, &name, before, failed, limit).await?;
+    let records = admin
+        .parts
+        .store
+        .invocations(&namespace, &name, before, failed, limit)
+        .await?;
+    if records.is_empty() {
+        require_function(&admin, &namespace, &name).await?;
+    }
     let full = records.len() == limit as usize;
     let next = records.last().filter(|_| full).map(|last| last.id.to_string());
-    Ok(Json(Invocations { invocations: records.into_iter().map(InvocationView::from).collect(), next }))
+    Ok(Json(Invocations {
+        invocations: records.into_iter().map(InvocationView::from).collect(),
+        next,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -167,7 +185,10 @@ pub(super) async fn get(
     flush(&admin).await?;
     let record = admin.parts.store.invocation(&namespace, id).await?;
     record.map(|record| Json(record.into())).ok_or_else(|| {
-        Problem::new(Code::InvocationNotFound, format!("there is no invocation {id} in this namespace"))
+        Problem::new(
+            Code::InvocationNotFound,
+            format!("there is no invocation {id} in this namespace"),
+        )
     })
 }
 
@@ -175,6 +196,9 @@ pub(super) async fn get(
 pub(super) async fn flush(admin: &Admin) -> Result<(), Problem> {
     admin.parts.ledger.flush().await.map_err(|error| {
         tracing::error!(%error, "the ledger could not be brought up to date");
-        Problem::new(Code::LedgerUnavailable, "the usage of the last moments cannot be read yet")
+        Problem::new(
+            Code::LedgerUnavailable,
+            "the usage of the last moments cannot be read yet",
+        )
     })
 }

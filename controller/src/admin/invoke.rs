@@ -1,9 +1,9 @@
 //! `POST /v1/ns/{ns}/functions/{name}/invoke`: a direct invocation, on the same road as every other.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::Extension;
 use http_body_util::BodyExt;
 
 use crate::admin::extract::NamedFunction;
@@ -34,6 +34,11 @@ pub(super) async fn invoke(
 ) -> Result<Response, Problem> {
     let target = admin.ingress.routes.target(&namespace, &name).await?;
     let request = request.map(|body| body.map_err(client_gone).boxed_unsync());
-    let routed = Routed { target, trigger: Trigger::Direct, request, peer: peer.0 };
+    let routed = Routed {
+        target,
+        trigger: Trigger::Direct,
+        request,
+        peer: peer.0,
+    };
     Ok(admin.ingress.invoke(routed).await.map(Body::new))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::Admin;
-use crate::admin::extract::{NamedFunction, Params, invalid_parameter, page_rows, time};
+use crate::admin::extract::{NamedFunction, Params, invalid_parameter, page_rows, require_function, time};
 use crate::admin::invocations::flush;
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{LogCursor, LogLine};
@@ -67,9 +67,19 @@ pub(super) async fn list(
     Params(page): Params<Page>,
 ) -> Result<Json<Logs>, Problem> {
     let limit = page_rows(page.limit, 100)?;
-    let after = page.after.map(|cursor| cursor.parse::<LogCursor>()).transpose().map_err(invalid_parameter)?;
+    let after = page
+        .after
+        .map(|cursor| cursor.parse::<LogCursor>())
+        .transpose()
+        .map_err(invalid_parameter)?;
     flush(&admin).await?;
     let page = admin.parts.store.logs(&namespace, &name, after, limit).await?;
+    if page.entries.is_empty() {
+        require_function(&admin, &namespace, &name).await?;
+    }
     let entries = page.entries.into_iter().map(LogEntryView::from).collect();
-    Ok(Json(Logs { entries, next: page.next.to_string() }))
+    Ok(Json(Logs {
+        entries,
+        next: page.next.to_string(),
+    }))
 }

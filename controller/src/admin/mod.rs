@@ -26,9 +26,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Parts;
+use crate::code::Code;
 use crate::config::API_BODY_BYTES_MAX;
 use crate::ingress::Ingress;
-use crate::problem::{Code, Problem, ProblemDocument};
+use crate::problem::{Problem, ProblemDocument};
 use crate::server::Answer;
 
 /// What the handlers share.
@@ -63,23 +64,26 @@ impl utoipa::Modify for Bearer {
 
 impl Api {
     pub(crate) fn new(parts: Parts, ingress: Arc<Ingress>, stop: CancellationToken) -> Self {
-        let artifact_bytes_max = parts.bounds.artifact_bytes_max;
         let admin = Admin { parts, ingress, stop };
         let guarded = OpenApiRouter::new()
             .routes(routes!(functions::list::list))
-            .routes(routes!(functions::get::get, functions::deploy::deploy, functions::delete::delete))
+            .routes(routes!(
+                functions::get::get,
+                functions::deploy::deploy,
+                functions::delete::delete
+            ))
             .routes(routes!(invocations::list))
             .routes(routes!(invocations::get))
             .routes(routes!(logs::list))
             .routes(routes!(usage::get))
             .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
             .merge(
+                // Uploads and payloads have bounds of their own.
                 OpenApiRouter::new()
                     .routes(routes!(artifacts::get, artifacts::put))
-                    .layer(DefaultBodyLimit::max(artifact_bytes_max)),
+                    .routes(routes!(invoke::invoke))
+                    .layer(DefaultBodyLimit::disable()),
             )
-            // The ingress has its own bound on payloads.
-            .merge(OpenApiRouter::new().routes(routes!(invoke::invoke)).layer(DefaultBodyLimit::disable()))
             .layer(middleware::from_fn_with_state(admin.clone(), token::require));
         let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
             .merge(guarded)

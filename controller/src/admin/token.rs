@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::problem::{Code, Problem};
+use crate::code::Code;
+use crate::problem::Problem;
 use crate::store::{Store, StoreError};
 
 /// Tells a token of ours from other secrets, for people and for secret scanners.
@@ -58,10 +59,18 @@ pub async fn knows_token(store: &Store, token: &str) -> Result<bool, StoreError>
 
 /// Lets a request pass if it bears a known token.
 pub(super) async fn require(State(admin): State<Admin>, request: Request, next: Next) -> Result<Response, Problem> {
-    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let token = bearer
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = token else {
-        return Err(Problem::new(Code::Unauthorized, "this request needs a token and has none"));
+        return Err(Problem::new(
+            Code::Unauthorized,
+            "this request needs a token and has none",
+        ));
     };
     if !knows_token(&admin.parts.store, token.trim()).await? {
         return Err(Problem::new(Code::Unauthorized, "this token is not known here"));

@@ -80,7 +80,10 @@ impl From<UsageRow> for UsageRowView {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people; the ledger keeps whole MiB and milliseconds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "for people; the ledger keeps whole MiB and milliseconds"
+)]
 fn gb_seconds(mib_ms: u64) -> f64 {
     mib_ms as f64 / (1_024.0 * 1_000.0)
 }
@@ -103,7 +106,11 @@ pub(super) async fn get(
     };
     flush(&admin).await?;
     let rows = admin.parts.store.usage(&namespace, by, from_ms, to_ms).await?;
-    Ok(Json(Usage { rows: rows.into_iter().map(UsageRowView::from).collect(), from: from_ms.map(time), to: to_ms.map(time) }))
+    Ok(Json(Usage {
+        rows: rows.into_iter().map(UsageRowView::from).collect(),
+        from: from_ms.map(time),
+        to: to_ms.map(time),
+    }))
 }
 
 fn moment(name: &str, text: &str) -> Result<i64, Problem> {
@@ -111,9 +118,12 @@ fn moment(name: &str, text: &str) -> Result<i64, Problem> {
         return Ok(time.timestamp_millis());
     }
     let day = text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0));
-    day.map(|midnight| midnight.and_utc().timestamp_millis()).ok_or_else(|| {
-        invalid_parameter(format!("{name} must be like 2026-11-20 or 2026-11-20T09:30:00Z, not {text:?}"))
-    })
+    day.map(|midnight| midnight.and_utc().timestamp_millis())
+        .ok_or_else(|| {
+            invalid_parameter(format!(
+                "{name} must be like 2026-11-20 or 2026-11-20T09:30:00Z, not {text:?}"
+            ))
+        })
 }
 
 #[cfg(test)]

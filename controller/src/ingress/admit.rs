@@ -8,11 +8,12 @@ use mayfly_invoker_api::Kind;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, InvocationIds};
+use crate::code::Code;
 use crate::config::Bounds;
 use crate::ingress::meter::Meter;
 use crate::ingress::route::Routed;
 use crate::ledger::Ledger;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 
 /// Decides what may run.
 pub(crate) struct Gate {
@@ -67,7 +68,10 @@ impl Gate {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_full| {
             Problem::new(
                 Code::ConcurrencyLimit,
-                format!("{} invocations are running already, as many as are allowed", self.permits_max),
+                format!(
+                    "{} invocations are running already, as many as are allowed",
+                    self.permits_max
+                ),
             )
         })?;
         let trace_parent = trace_parent(routed.request.headers());
@@ -80,7 +84,12 @@ impl Gate {
             trace_parent.as_deref().map(trace_id),
             started_at_ms,
         );
-        Ok(Admitted { routed, meter, trace_parent, _only_the_gate: () })
+        Ok(Admitted {
+            routed,
+            meter,
+            trace_parent,
+            _only_the_gate: (),
+        })
     }
 
     /// A body that says itself that it is too long is refused before it is sent.
@@ -90,7 +99,9 @@ impl Gate {
             Kind::Event | Kind::Command => self.payload_bytes_max,
         };
         let declared = routed.request.headers().get(header::CONTENT_LENGTH);
-        let declared = declared.and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
+        let declared = declared
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse::<u64>().ok());
         match declared {
             Some(bytes) if bytes > most => Err(Problem::new(
                 Code::PayloadTooLarge,

@@ -38,11 +38,19 @@ pub(crate) enum Failure {
 
 impl Dispatcher {
     pub(crate) fn new(bounds: &Bounds, invoker: Arc<dyn Invoke>) -> Self {
-        Self { invoker, limits: InputLimits::new(bounds) }
+        Self {
+            invoker,
+            limits: InputLimits::new(bounds),
+        }
     }
 
     pub(crate) async fn dispatch(&self, admitted: Admitted) -> Answered {
-        let Admitted { routed, meter, trace_parent, .. } = admitted;
+        let Admitted {
+            routed,
+            meter,
+            trace_parent,
+            ..
+        } = admitted;
         let (target, trigger) = (Arc::clone(&routed.target), routed.trigger);
         let head_only = trigger == Trigger::Http && routed.request.method() == Method::HEAD;
         let kind = target.kind;
@@ -61,6 +69,12 @@ impl Dispatcher {
                 self.invoker.invoke(invocation).await.map_err(Failure::Invoke)
             }
         };
-        Answered { result, meter, kind, trigger, head_only }
+        Answered {
+            result,
+            meter,
+            kind,
+            trigger,
+            head_only,
+        }
     }
 }

@@ -18,10 +18,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mayfly_invoker_api::InvocationId;
 use serde_json::Value;
 
-use crate::problem::{Code, Problem};
+use crate::code::Code;
+use crate::problem::Problem;
 
 /// The route and stage of a function that is reached directly, in API Gateway's words.
 const DEFAULT_ROUTE: &str = "$default";
+
+/// Fields of `ApiGatewayV2httpRequest` that belong to requests to authorizers.
+const OF_AUTHORIZERS: [&str; 5] = [
+    "type",
+    "methodArn",
+    "httpMethod",
+    "identitySource",
+    "authorizationToken",
+];
 
 /// The event that stands for a request.
 pub(crate) fn event(
@@ -31,7 +41,13 @@ pub(crate) fn event(
     id: InvocationId,
     function: &str,
 ) -> Result<Bytes, Problem> {
-    let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let text = |name: HeaderName| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
     let path = parts.uri.path().to_owned();
     let query = parts.uri.query().unwrap_or_default();
 
@@ -68,10 +84,22 @@ pub(crate) fn event(
             }
         }
     }
-    serde_json::to_vec(&event).map(Bytes::from).map_err(|error| {
+    written(&event).map_err(|error| {
         tracing::error!(%error, "a request could not be written as an event");
         Problem::new(Code::Internal, "the request could not be turned into an event")
     })
+}
+
+/// The type also holds what custom authorizers get; API Gateway sends none of that, and no nulls, in a request.
+fn written(event: &ApiGatewayV2httpRequest) -> serde_json::Result<Bytes> {
+    let mut document = serde_json::to_value(event)?;
+    if let Value::Object(fields) = &mut document {
+        fields.retain(|name, value| !value.is_null() && !OF_AUTHORIZERS.contains(&name.as_str()));
+    }
+    if let Some(Value::Object(context)) = document.get_mut("requestContext") {
+        context.retain(|_, value| !value.is_null());
+    }
+    serde_json::to_vec(&document).map(Bytes::from)
 }
 
 /// Cookies travel apart from the other headers.
@@ -117,7 +145,12 @@ fn pairs(query: &str) -> HashMap<String, String> {
 /// The HTTP response that an event function's answer stands for: a document with `statusCode` is a response, any
 /// other document is the body of a 200.
 pub(crate) fn response(answer: Bytes) -> Result<Response<Bytes>, Problem> {
-    let bad = |why: String| Problem::new(Code::BadResponse, format!("the function's answer is not a response: {why}"));
+    let bad = |why: String| {
+        Problem::new(
+            Code::BadResponse,
+            format!("the function's answer is not a response: {why}"),
+        )
+    };
     let document: Value =
         serde_json::from_slice(&answer).map_err(|error| bad(format!("it is not a JSON document: {error}")))?;
     match document {
@@ -130,7 +163,9 @@ pub(crate) fn response(answer: Bytes) -> Result<Response<Bytes>, Problem> {
         }
         _ => {
             let mut response = Response::new(answer);
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(response)
         }
     }
@@ -139,9 +174,10 @@ pub(crate) fn response(answer: Bytes) -> Result<Response<Bytes>, Problem> {
 fn shaped_response(shaped: ApiGatewayV2httpResponse) -> Result<Response<Bytes>, String> {
     let body = match shaped.body {
         None | Some(EventBody::Empty) => Bytes::new(),
-        Some(EventBody::Text(text)) if shaped.is_base64_encoded => {
-            BASE64.decode(text).map(Bytes::from).map_err(|error| format!("its body is not base64: {error}"))?
-        }
+        Some(EventBody::Text(text)) if shaped.is_base64_encoded => BASE64
+            .decode(text)
+            .map(Bytes::from)
+            .map_err(|error| format!("its body is not base64: {error}"))?,
         Some(EventBody::Text(text)) => Bytes::from(text),
         Some(EventBody::Binary(bytes)) => Bytes::from(bytes),
         Some(_) => return Err("its body is of an unknown sort".to_owned()),
@@ -160,7 +196,9 @@ fn shaped_response(shaped: ApiGatewayV2httpResponse) -> Result<Response<Bytes>, 
         let value = HeaderValue::try_from(cookie).map_err(|_| "a cookie has characters that no header may have")?;
         headers.append(header::SET_COOKIE, value);
     }
-    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    headers
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
@@ -208,6 +246,11 @@ mod tests {
         assert_eq!(event["requestContext"]["http"]["sourceIp"], "192.0.2.7");
         assert_eq!(event["body"], r#"{"n":1}"#);
         assert_eq!(event["isBase64Encoded"], false);
+        assert_eq!(event.get("httpMethod"), None, "the type would say GET");
+        assert!(
+            event.as_object().unwrap().values().all(|value| !value.is_null()),
+            "{event}"
+        );
     }
 
     #[test]
@@ -239,7 +282,10 @@ mod tests {
     fn any_other_document_is_the_body() {
         for answer in [r#"{"total":3}"#, "[1]", "\"x\"", "null"] {
             let response = answered(answer).unwrap();
-            assert_eq!((response.status().as_u16(), &response.body()[..]), (200, answer.as_bytes()));
+            assert_eq!(
+                (response.status().as_u16(), &response.body()[..]),
+                (200, answer.as_bytes())
+            );
             assert_eq!(response.headers()["content-type"], "application/json");
         }
     }

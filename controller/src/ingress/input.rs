@@ -12,12 +12,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use mayfly_invoker_api::{Body, Gauge, Input, InvokeError, InvokeErrorKind, Kind};
 use serde::de::IgnoredAny;
 
+use crate::code::Code;
 use crate::config::Bounds;
 use crate::ingress::gateway;
 use crate::ingress::meter::Meter;
 use crate::ingress::route::Routed;
 use crate::ledger::Trigger;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 
 /// How much is taken from a client, and for how long.
 #[derive(Debug, Clone)]
@@ -38,7 +39,12 @@ impl InputLimits {
 
     /// Makes the input of `routed`; an http guest streams its body, the others get all of it at once.
     pub(crate) async fn take(&self, routed: Routed, meter: &Meter) -> Result<Input, Problem> {
-        let Routed { target, trigger, request, peer } = routed;
+        let Routed {
+            target,
+            trigger,
+            request,
+            peer,
+        } = routed;
         match (target.kind, trigger) {
             (Kind::Http, Trigger::Http) => Ok(Input::Http(self.counted(request, meter))),
             (Kind::Http, Trigger::Direct) => Ok(Input::Http(self.counted(as_post(request), meter))),
@@ -52,9 +58,7 @@ impl InputLimits {
                 check_json(&payload)?;
                 Ok(Input::Payload(payload))
             }
-            (Kind::Command, Trigger::Direct) => {
-                self.payload(request.into_body(), meter).await.map(Input::Payload)
-            }
+            (Kind::Command, Trigger::Direct) => self.payload(request.into_body(), meter).await.map(Input::Payload),
         }
     }
 
@@ -65,10 +69,12 @@ impl InputLimits {
 
     async fn payload(&self, body: Body, meter: &Meter) -> Result<Bytes, Problem> {
         let collecting = Limited::new(body, self.payload_bytes_max).collect();
-        let collected = tokio::time::timeout(self.payload_time_max, collecting).await.map_err(|_elapsed| {
-            let seconds = self.payload_time_max.as_secs();
-            Problem::new(Code::Cancelled, format!("the body did not arrive within {seconds} s"))
-        })?;
+        let collected = tokio::time::timeout(self.payload_time_max, collecting)
+            .await
+            .map_err(|_elapsed| {
+                let seconds = self.payload_time_max.as_secs();
+                Problem::new(Code::Cancelled, format!("the body did not arrive within {seconds} s"))
+            })?;
         let payload = collected.map_err(|error| self.refused(&*error))?.to_bytes();
         meter.gauge().add_bytes_in(payload.len() as u64);
         Ok(payload)
@@ -77,7 +83,10 @@ impl InputLimits {
     fn refused(&self, error: &(dyn std::error::Error + 'static)) -> Problem {
         if error.is::<LengthLimitError>() {
             let most = self.payload_bytes_max;
-            return Problem::new(Code::PayloadTooLarge, format!("this function takes at most {most} bytes"));
+            return Problem::new(
+                Code::PayloadTooLarge,
+                format!("this function takes at most {most} bytes"),
+            );
         }
         Problem::new(Code::Cancelled, format!("the body was cut off: {error}"))
     }
@@ -97,7 +106,8 @@ fn as_post(request: Request<Body>) -> Request<Body> {
     if let Some(trace) = parts.headers.get("traceparent") {
         post.headers_mut().insert("traceparent", trace.clone());
     }
-    post.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+    post.headers_mut()
+        .insert(header::HOST, HeaderValue::from_static("localhost"));
     post
 }
 

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mayfly_invoker_api::{Gauge, InvocationId, Target};
+use mayfly_invoker_api::{Gauge, InvocationId, LogEntry, LogStream, Logs, Target};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::code::Code;
 use crate::ingress::route::Routed;
 use crate::ledger::{InvocationRecord, Ledger, RecordedError, Trigger};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 
 /// Longest error message that is kept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2_048;
@@ -39,7 +40,11 @@ pub(crate) enum Ending<'a> {
     /// The guest has ended and its answer is on its way.
     Answered { http_status: Option<u16> },
     /// Something failed; the function's time is billed if the function or its caller is to blame.
-    Failed { problem: &'a Problem, billed: bool, http_status: Option<u16> },
+    Failed {
+        problem: &'a Problem,
+        billed: bool,
+        http_status: Option<u16>,
+    },
 }
 
 impl Meter {
@@ -60,7 +65,11 @@ impl Meter {
             started_at_ms,
             opened: Instant::now(),
         };
-        Self { open: Some(open), id, gauge: Arc::default() }
+        Self {
+            open: Some(open),
+            id,
+            gauge: Arc::default(),
+        }
     }
 
     pub(crate) fn id(&self) -> InvocationId {
@@ -83,10 +92,18 @@ impl Meter {
         let duration_us = self.gauge.duration_us().unwrap_or_else(elapsed_us);
         let (error, http_status, billed) = match ending {
             Ending::Answered { http_status } => (None, http_status, true),
-            Ending::Failed { problem, billed, http_status } => (Some(recorded(problem)), http_status, billed),
+            Ending::Failed {
+                problem,
+                billed,
+                http_status,
+            } => (Some(recorded(problem)), http_status, billed),
         };
         let start = self.gauge.start();
-        let billed_ms = if billed && start.is_some() { duration_us.div_ceil(1_000) } else { 0 };
+        let billed_ms = if billed && start.is_some() {
+            duration_us.div_ceil(1_000)
+        } else {
+            0
+        };
         InvocationRecord {
             id: self.id,
             namespace: open.target.namespace.clone(),
@@ -108,9 +125,23 @@ impl Meter {
             memory_peak_bytes: self.gauge.memory_peak_bytes(),
             bytes_in: self.gauge.bytes_in(),
             bytes_out: self.gauge.bytes_out(),
-            logs: self.gauge.take_logs(),
+            logs: closed(self.gauge.take_logs()),
         }
     }
+}
+
+/// Says at the end of the output if some of it is missing.
+fn closed(mut logs: Logs) -> Logs {
+    if logs.dropped_bytes > 0 {
+        let text = format!("[mayfly] {} more bytes of output were dropped\n", logs.dropped_bytes);
+        let offset_ms = logs.entries.last().map_or(0, |last| last.offset_ms);
+        logs.entries.push(LogEntry {
+            offset_ms,
+            stream: LogStream::Stderr,
+            text,
+        });
+    }
+    logs
 }
 
 impl Drop for Meter {
@@ -118,7 +149,11 @@ impl Drop for Meter {
     fn drop(&mut self) {
         if self.open.is_some() {
             let problem = Problem::new(Code::Cancelled, "the client went away before the answer was complete");
-            self.settle(Ending::Failed { problem: &problem, billed: true, http_status: None });
+            self.settle(Ending::Failed {
+                problem: &problem,
+                billed: true,
+                http_status: None,
+            });
         }
     }
 }
@@ -128,5 +163,8 @@ fn recorded(problem: &Problem) -> RecordedError {
     while !problem.detail.is_char_boundary(end) {
         end -= 1;
     }
-    RecordedError { code: problem.code.as_str().to_owned(), message: problem.detail[..end].to_owned() }
+    RecordedError {
+        code: problem.code.as_str().to_owned(),
+        message: problem.detail[..end].to_owned(),
+    }
 }

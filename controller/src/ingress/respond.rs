@@ -35,19 +35,22 @@ pub(crate) fn refuse(problem: &Problem) -> Response<ResponseBody> {
 
 /// The answer of an invocation.
 pub(crate) async fn with(answered: Answered) -> Response<ResponseBody> {
-    let Answered { result, mut meter, kind, trigger, head_only } = answered;
-    let response = match result {
+    let Answered {
+        result,
+        mut meter,
+        kind,
+        trigger,
+        head_only,
+    } = answered;
+    match result {
         Ok(Output::Http(response)) => http_answer(response, meter, head_only).await,
         Ok(Output::Payload(answer)) => match payload_answer(answer, kind, trigger) {
             Ok(response) => whole(response, &mut meter),
             Err(problem) => failed(&problem, true, &mut meter),
         },
         Err(Failure::Input(problem)) => failed(&problem, false, &mut meter),
-        Err(Failure::Invoke(error)) => {
-            failed(&Problem::from(&error), error.kind().is_function_fault(), &mut meter)
-        }
-    };
-    response
+        Err(Failure::Invoke(error)) => failed(&Problem::from(&error), error.kind().is_function_fault(), &mut meter),
+    }
 }
 
 fn failed(problem: &Problem, billed: bool, meter: &mut Meter) -> Response<ResponseBody> {
@@ -55,15 +58,23 @@ fn failed(problem: &Problem, billed: bool, meter: &mut Meter) -> Response<Respon
     let mut response = problem.response::<Full<Bytes>>().map(ResponseBody::Whole);
     describe(&mut response, meter);
     let http_status = Some(response.status().as_u16());
-    meter.settle(Ending::Failed { problem: &problem, billed, http_status });
+    meter.settle(Ending::Failed {
+        problem: &problem,
+        billed,
+        http_status,
+    });
     response
 }
 
 fn whole(response: Response<Bytes>, meter: &mut Meter) -> Response<ResponseBody> {
     let mut response = response.map(|body| ResponseBody::Whole(Full::new(body)));
     describe(&mut response, meter);
-    meter.gauge().add_bytes_out(response.body().size_hint().exact().unwrap_or(0));
-    meter.settle(Ending::Answered { http_status: Some(response.status().as_u16()) });
+    meter
+        .gauge()
+        .add_bytes_out(response.body().size_hint().exact().unwrap_or(0));
+    meter.settle(Ending::Answered {
+        http_status: Some(response.status().as_u16()),
+    });
     response
 }
 
@@ -104,7 +115,14 @@ async fn http_answer(response: Response<Body>, mut meter: Meter, head_only: bool
     describe(&mut response, &meter);
     let http_status = response.status().as_u16();
     response.map(|()| {
-        let body = MeteredBody { first, body, meter, http_status, held: None, ended: false };
+        let body = MeteredBody {
+            first,
+            body,
+            meter,
+            http_status,
+            held: None,
+            ended: false,
+        };
         ResponseBody::Streaming(Box::new(body))
     })
 }
@@ -181,7 +199,11 @@ impl MeteredBody {
             Some(error) => {
                 let problem = Problem::new(code_of(error.kind()), error.to_string());
                 let billed = error.kind().is_function_fault();
-                self.meter.settle(Ending::Failed { problem: &problem, billed, http_status });
+                self.meter.settle(Ending::Failed {
+                    problem: &problem,
+                    billed,
+                    http_status,
+                });
             }
         }
         self.ended = true;
@@ -198,7 +220,9 @@ impl MeteredBody {
             };
             match frame {
                 Some(Ok(frame)) if frame.is_data() => {
-                    self.meter.gauge().add_bytes_out(frame.data_ref().map_or(0, |data| data.len() as u64));
+                    self.meter
+                        .gauge()
+                        .add_bytes_out(frame.data_ref().map_or(0, |data| data.len() as u64));
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Ok(trailers)) => self.held = Some(trailers),
@@ -219,10 +243,7 @@ impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = InvokeError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Self::Streaming(body) => body.poll_frame(context),

@@ -8,9 +8,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Uri};
 use mayfly_invoker_api::{Body, FunctionName, Limits, Namespace, Target};
 
+use crate::code::Code;
 use crate::config::Bounds;
 use crate::ledger::Trigger;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::store::{Store, StoreError, Version};
 
 /// A request that has found its function. The path is the one that the guest will see.
@@ -66,14 +67,23 @@ impl Routes {
         if let Ok(peer) = HeaderValue::try_from(peer.ip().to_string()) {
             request.headers_mut().insert("x-forwarded-for", peer);
         }
-        Ok(Routed { target, trigger: Trigger::Http, request, peer })
+        Ok(Routed {
+            target,
+            trigger: Trigger::Http,
+            request,
+            peer,
+        })
     }
 
     /// Finds a function by its name, for the admin API.
     pub(crate) async fn target(&self, namespace: &Namespace, name: &FunctionName) -> Result<Arc<Target>, Problem> {
         let prefix = format!("@{namespace}/{name}");
-        let split =
-            Split { prefix: &prefix, namespace: Some(namespace.as_str()), name: name.as_str(), rest: "" };
+        let split = Split {
+            prefix: &prefix,
+            namespace: Some(namespace.as_str()),
+            name: name.as_str(),
+            rest: "",
+        };
         let known = match self.known.get(split.prefix).await {
             Some(known) => known,
             None => self.look_up(&split).await?,
@@ -90,7 +100,9 @@ impl Routes {
     }
 
     async fn look_up(&self, split: &Split<'_>) -> Result<Option<Arc<Target>>, Problem> {
-        let Ok(name) = split.name.parse::<FunctionName>() else { return Ok(None) };
+        let Ok(name) = split.name.parse::<FunctionName>() else {
+            return Ok(None);
+        };
         let namespace = match split.namespace.map(str::parse::<Namespace>) {
             None => Namespace::default_namespace(),
             Some(Ok(namespace)) => namespace,
@@ -137,7 +149,12 @@ fn split(path: &str) -> Option<Split<'_>> {
     let name = after_namespace.split('/').next().filter(|name| !name.is_empty())?;
     let rest = &after_namespace[name.len()..];
     let prefix = &path[..path.len() - rest.len()];
-    Some(Split { prefix, namespace, name, rest })
+    Some(Split {
+        prefix,
+        namespace,
+        name,
+        rest,
+    })
 }
 
 fn no_function_at(path: &str) -> Problem {
@@ -156,8 +173,7 @@ fn inner_uri(uri: &Uri, rest: &str) -> Result<Uri, Problem> {
         None => rest.try_into(),
     };
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query =
-        Some(path_and_query.map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))?);
+    parts.path_and_query = Some(path_and_query.map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))?);
     Uri::from_parts(parts).map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))
 }
 
@@ -187,7 +203,10 @@ mod tests {
         assert_eq!(parts("/hello"), Some(("hello", None, "hello", "")));
         assert_eq!(parts("/hello/"), Some(("hello", None, "hello", "/")));
         assert_eq!(parts("/hello/a/b"), Some(("hello", None, "hello", "/a/b")));
-        assert_eq!(parts("/@team/hello/a"), Some(("@team/hello", Some("team"), "hello", "/a")));
+        assert_eq!(
+            parts("/@team/hello/a"),
+            Some(("@team/hello", Some("team"), "hello", "/a"))
+        );
         assert_eq!(parts("/"), None);
         assert_eq!(parts("//hello"), None);
         assert_eq!(parts("/@team"), None);

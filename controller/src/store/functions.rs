@@ -290,3 +290,35 @@ impl TryFrom<Row> for Version {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::FunctionConfig;
+
+    #[test]
+    fn what_is_left_out_has_defaults_and_what_is_unknown_is_refused() {
+        let config: FunctionConfig = serde_json::from_str(r#"{"timeout_ms":5}"#).unwrap();
+        assert_eq!((config.memory_mib, config.timeout_ms, config.env.len()), (128, 5, 0));
+        assert_eq!(
+            serde_json::from_str::<FunctionConfig>("{}").unwrap(),
+            FunctionConfig::default()
+        );
+        assert!(serde_json::from_str::<FunctionConfig>(r#"{"memory":1}"#).is_err());
+    }
+
+    #[test]
+    fn the_digest_depends_on_what_is_said_and_not_on_how() {
+        let digest = |json: &str| serde_json::from_str::<FunctionConfig>(json).unwrap().digest();
+        let config = digest(r#"{"env":{"A":"1","B":"2"},"memory_mib":64}"#);
+        assert_eq!(
+            config,
+            digest(r#"{"memory_mib":64,"timeout_ms":30000,"env":{"B":"2","A":"1"}}"#)
+        );
+        for other in [
+            r#"{"env":{"A":"1","B":"2"}}"#,
+            r#"{"memory_mib":64,"env":{"A":"2","B":"1"}}"#,
+        ] {
+            assert_ne!(config, digest(other));
+        }
+    }
+}

@@ -140,7 +140,7 @@ pub(crate) async fn deployments_and_deletions_may_cross(bed: Bed) {
     let tasks = (0..20).map(|i: u32| {
         let (store, name) = (bed.store.clone(), name.clone());
         tokio::spawn(async move {
-            if i % 3 == 0 {
+            if i.is_multiple_of(3) {
                 store.delete_function(&default(), &name, 2).await.unwrap();
                 return None;
             }

@@ -153,7 +153,12 @@ pub(crate) async fn a_batch_is_inserted_all_or_none(bed: Bed) {
             duration_us: 1 << 63,
             ..record(2)
         },
-        // Each fits, their product does not.
+        // Each fits, their product does not: 2^63 and 2^64.
+        InvocationRecord {
+            memory_mib: 4_096,
+            billed_ms: 1 << 51,
+            ..record(2)
+        },
         InvocationRecord {
             memory_mib: 4_096,
             billed_ms: 1 << 52,

@@ -53,6 +53,24 @@ fn sums(invocations: u64, errors: u64, cold_starts: u64, billed_ms: u64, mib_ms:
     }
 }
 
+/// Four invocations of `a` and `b`, the last of them on the day before, and one of another namespace.
+fn some_usage() -> Vec<InvocationRecord> {
+    let last_ms_of_the_day_before = DAY_MS - 1;
+    vec![
+        ran(1, "a", 1, Some(Start::Cold), 10, 128),
+        failed(ran(2, "a", 1, Some(Start::Warm), 5, 128)),
+        ran(3, "a", 2, Some(Start::Cold), 7, 256),
+        failed(InvocationRecord {
+            started_at_ms: last_ms_of_the_day_before,
+            ..ran(4, "b", 1, None, 0, 64)
+        }),
+        InvocationRecord {
+            namespace: namespace("other"),
+            ..ran(5, "a", 1, Some(Start::Cold), 1_000, 128)
+        },
+    ]
+}
+
 pub(crate) async fn usage_is_summed_by_function_version_and_day(bed: Bed) {
     assert_eq!(
         bed.store
@@ -61,71 +79,36 @@ pub(crate) async fn usage_is_summed_by_function_version_and_day(bed: Bed) {
             .unwrap(),
         []
     );
-    let mut records = vec![
-        ran(1, "a", 1, Some(Start::Cold), 10, 128),
-        failed(ran(2, "a", 1, Some(Start::Warm), 5, 128)),
-        ran(3, "a", 2, Some(Start::Cold), 7, 256),
-        failed(ran(4, "b", 1, None, 0, 64)),
-        InvocationRecord {
-            namespace: namespace("other"),
-            ..ran(5, "a", 1, Some(Start::Cold), 1_000, 128)
-        },
-    ];
-    // The last millisecond of the day before.
-    records[3].started_at_ms = DAY_MS - 1;
-    bed.store.insert_records(&records).await.unwrap();
-    let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
-    let by_function = [
-        UsageRow {
-            function: a.clone(),
-            ..sums(3, 1, 2, 22, 15 * 128 + 7 * 256)
-        },
-        UsageRow {
-            function: b.clone(),
-            ..sums(1, 1, 0, 0, 0)
-        },
-    ];
+    bed.store.insert_records(&some_usage()).await.unwrap();
+    let of = |name: &str, version, sums| UsageRow {
+        function: Some(name.to_owned()),
+        version,
+        ..sums
+    };
+    let on = |day: &str, sums| UsageRow {
+        day: Some(day.to_owned()),
+        ..sums
+    };
+    let all_of_a = sums(3, 1, 2, 22, 15 * 128 + 7 * 256);
+    let all_of_b = sums(1, 1, 0, 0, 0);
     assert_eq!(
         bed.store
             .usage(&default(), UsageBy::Function, None, None)
             .await
             .unwrap(),
-        by_function
+        [of("a", None, all_of_a.clone()), of("b", None, all_of_b.clone())]
     );
-    let by_version = [
-        UsageRow {
-            function: a.clone(),
-            version: Some(1),
-            ..sums(2, 1, 1, 15, 15 * 128)
-        },
-        UsageRow {
-            function: a,
-            version: Some(2),
-            ..sums(1, 0, 1, 7, 7 * 256)
-        },
-        UsageRow {
-            function: b,
-            version: Some(1),
-            ..sums(1, 1, 0, 0, 0)
-        },
-    ];
     assert_eq!(
         bed.store.usage(&default(), UsageBy::Version, None, None).await.unwrap(),
-        by_version
+        [
+            of("a", Some(1), sums(2, 1, 1, 15, 15 * 128)),
+            of("a", Some(2), sums(1, 0, 1, 7, 7 * 256)),
+            of("b", Some(1), all_of_b.clone()),
+        ]
     );
-    let by_day = [
-        UsageRow {
-            day: Some("2026-11-19".to_owned()),
-            ..sums(1, 1, 0, 0, 0)
-        },
-        UsageRow {
-            day: Some("2026-11-20".to_owned()),
-            ..sums(3, 1, 2, 22, 15 * 128 + 7 * 256)
-        },
-    ];
     assert_eq!(
         bed.store.usage(&default(), UsageBy::Day, None, None).await.unwrap(),
-        by_day
+        [on("2026-11-19", all_of_b), on("2026-11-20", all_of_a)]
     );
 }
 

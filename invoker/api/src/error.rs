@@ -47,7 +47,10 @@ impl InvokeError {
     /// An error of `kind` with a sentence for the function's owner.
     #[must_use]
     pub fn new(kind: InvokeErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// Which kind of failure it was.
@@ -87,7 +90,10 @@ impl PrepareError {
     /// An error of `kind` with a sentence for the deployer.
     #[must_use]
     pub fn new(kind: PrepareErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// Which kind of refusal it was.

@@ -208,7 +208,9 @@ impl FromStr for InvocationId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| ParseError("invocation id must be a UUID".to_owned()))
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| ParseError("invocation id must be a UUID".to_owned()))
     }
 }
 
@@ -231,7 +233,12 @@ mod tests {
         let digest = Digest::from_bytes(std::array::from_fn(|i| u8::try_from(i * 7).unwrap()));
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
         let hex = digest.hex();
-        for bad in [hex.clone(), format!("sha256:{}", &hex[1..]), format!("sha256:{hex}0"), format!("sha256:{}", "G".repeat(64))] {
+        for bad in [
+            hex.clone(),
+            format!("sha256:{}", &hex[1..]),
+            format!("sha256:{hex}0"),
+            format!("sha256:{}", "G".repeat(64)),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

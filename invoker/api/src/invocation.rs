@@ -38,7 +38,9 @@ impl Kind {
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Http, Self::Event, Self::Command].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Http, Self::Event, Self::Command]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 }
 
@@ -74,6 +76,10 @@ pub struct Target {
 
 /// What the guest is given.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per invocation and moved, never kept in numbers"
+)]
 pub enum Input {
     /// For [`Kind::Http`].
     Http(http::Request<Body>),

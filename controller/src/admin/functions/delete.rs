@@ -5,7 +5,8 @@ use http::StatusCode;
 
 use crate::admin::Admin;
 use crate::admin::extract::NamedFunction;
-use crate::problem::{Code, Problem, ProblemDocument};
+use crate::code::Code;
+use crate::problem::{Problem, ProblemDocument};
 
 /// Deletes a function and all its versions. What it has used stays in the ledger.
 #[utoipa::path(delete, path = "/v1/ns/{ns}/functions/{name}", security(("bearer" = [])),
@@ -15,10 +16,17 @@ pub(in crate::admin) async fn delete(
     State(admin): State<Admin>,
     NamedFunction(namespace, name): NamedFunction,
 ) -> Result<StatusCode, Problem> {
-    let existed = admin.parts.store.delete_function(&namespace, &name, admin.parts.clock.unix_ms()).await?;
+    let existed = admin
+        .parts
+        .store
+        .delete_function(&namespace, &name, admin.parts.clock.unix_ms())
+        .await?;
     admin.ingress.routes.forget(&namespace, &name).await;
     if !existed {
-        return Err(Problem::new(Code::FunctionNotFound, format!("there is no function named {name}")));
+        return Err(Problem::new(
+            Code::FunctionNotFound,
+            format!("there is no function named {name}"),
+        ));
     }
     Ok(StatusCode::NO_CONTENT)
 }

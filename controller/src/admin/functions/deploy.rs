@@ -11,8 +11,9 @@ use crate::admin::Admin;
 use crate::admin::artifacts::missing;
 use crate::admin::extract::{Document, NamedFunction, invalid_parameter};
 use crate::admin::functions::FunctionView;
+use crate::code::Code;
 use crate::config::{ENV_BYTES_MAX, ENV_VARS_MAX, MEMORY_MIB_MAX, TIMEOUT_MS_MAX};
-use crate::problem::{Code, Problem, ProblemDocument};
+use crate::problem::{Problem, ProblemDocument};
 use crate::store::{FunctionConfig, StoreError};
 
 /// What to run and how.
@@ -52,27 +53,50 @@ pub(in crate::admin) async fn deploy(
     let artifact: Digest = deployment.artifact.parse().map_err(invalid_parameter)?;
     check(&deployment.config)?;
     let now_ms = admin.parts.clock.unix_ms();
-    let deployed = admin.parts.store.deploy(&namespace, &name, artifact, &deployment.config, now_ms).await;
+    let deployed = admin
+        .parts
+        .store
+        .deploy(&namespace, &name, artifact, &deployment.config, now_ms)
+        .await;
     let deployed = deployed.map_err(|error| match error {
         StoreError::MissingArtifact(digest) => missing(digest),
         other => other.into(),
     })?;
     admin.ingress.routes.forget(&namespace, &name).await;
-    let status = if deployed.changed { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if deployed.changed {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let function = FunctionView::of(&admin, deployed.version);
-    Ok((status, Json(Deployed { function, changed: deployed.changed })))
+    Ok((
+        status,
+        Json(Deployed {
+            function,
+            changed: deployed.changed,
+        }),
+    ))
 }
 
 fn check(config: &FunctionConfig) -> Result<(), Problem> {
     let invalid = |message: String| Err(Problem::new(Code::InvalidConfig, message));
     if !(1..=MEMORY_MIB_MAX).contains(&config.memory_mib) {
-        return invalid(format!("memory_mib must be between 1 and {MEMORY_MIB_MAX}, not {}", config.memory_mib));
+        return invalid(format!(
+            "memory_mib must be between 1 and {MEMORY_MIB_MAX}, not {}",
+            config.memory_mib
+        ));
     }
     if !(1..=TIMEOUT_MS_MAX).contains(&config.timeout_ms) {
-        return invalid(format!("timeout_ms must be between 1 and {TIMEOUT_MS_MAX}, not {}", config.timeout_ms));
+        return invalid(format!(
+            "timeout_ms must be between 1 and {TIMEOUT_MS_MAX}, not {}",
+            config.timeout_ms
+        ));
     }
     if config.env.len() > ENV_VARS_MAX {
-        return invalid(format!("env has {} variables; at most {ENV_VARS_MAX} are allowed", config.env.len()));
+        return invalid(format!(
+            "env has {} variables; at most {ENV_VARS_MAX} are allowed",
+            config.env.len()
+        ));
     }
     let bytes: usize = config.env.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > ENV_BYTES_MAX {
@@ -80,7 +104,9 @@ fn check(config: &FunctionConfig) -> Result<(), Problem> {
     }
     let bad_name = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
     if let Some(name) = config.env.keys().find(bad_name) {
-        return invalid(format!("env has a variable named {name:?}; names must not be empty or hold '=' or NUL"));
+        return invalid(format!(
+            "env has a variable named {name:?}; names must not be empty or hold '=' or NUL"
+        ));
     }
     if let Some((name, _)) = config.env.iter().find(|(_, value)| value.contains('\0')) {
         return invalid(format!("the value of the variable {name:?} holds a NUL character"));

@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use crate::admin::Admin;
 use crate::admin::extract::{NamedFunction, time};
 use crate::admin::functions::FunctionView;
+use crate::code::Code;
 use crate::config::VERSIONS_SHOWN_MAX;
-use crate::problem::{Code, Problem, ProblemDocument};
+use crate::problem::{Problem, ProblemDocument};
 use crate::store::{FunctionConfig, Version};
 
 /// A function with its versions.
@@ -60,5 +61,8 @@ pub(in crate::admin) async fn get(
     let latest = store.function(&namespace, &name).await?.ok_or_else(not_found)?;
     let versions = store.versions(&namespace, &name, VERSIONS_SHOWN_MAX).await?;
     let versions = versions.into_iter().map(VersionView::from).collect();
-    Ok(Json(FunctionDetail { function: FunctionView::of(&admin, latest), versions }))
+    Ok(Json(FunctionDetail {
+        function: FunctionView::of(&admin, latest),
+        versions,
+    }))
 }

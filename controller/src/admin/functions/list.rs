@@ -46,6 +46,9 @@ pub(in crate::admin) async fn list(
     let versions = admin.parts.store.functions(&namespace, after, limit).await?;
     let full = versions.len() == limit as usize;
     let next = versions.last().filter(|_| full).map(|last| last.name.to_string());
-    let functions = versions.into_iter().map(|version| FunctionView::of(&admin, version)).collect();
+    let functions = versions
+        .into_iter()
+        .map(|version| FunctionView::of(&admin, version))
+        .collect();
     Ok(Json(Functions { functions, next }))
 }

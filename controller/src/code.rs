@@ -1,0 +1,155 @@
+//! The error codes: their names, their HTTP status and what to do about them.
+//!
+//! Each has a page in `docs/errors`. No match here has a wildcard, so that a new code cannot be forgotten.
+
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What went wrong, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each code has a page of its own in docs/errors")]
+pub enum Code {
+    ArtifactMissing,
+    ArtifactTooLarge,
+    ArtifactUnavailable,
+    BadResponse,
+    Cancelled,
+    CompileFailed,
+    CompileLimit,
+    ConcurrencyLimit,
+    DeadlineExceeded,
+    DigestMismatch,
+    FunctionFailed,
+    FunctionNotFound,
+    FunctionTrapped,
+    Internal,
+    InvalidConfig,
+    InvalidJson,
+    InvalidName,
+    InvalidParameter,
+    InvalidWasm,
+    InvocationNotFound,
+    LedgerUnavailable,
+    MemoryExceeded,
+    MethodNotAllowed,
+    NamespaceNotFound,
+    NoUsableExport,
+    Overloaded,
+    PayloadTooLarge,
+    RouteNotFound,
+    ShuttingDown,
+    Unauthorized,
+    UnsupportedImport,
+}
+
+impl Code {
+    /// The code as text, as in the answers and in `docs/errors`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ArtifactMissing => "artifact_missing",
+            Self::ArtifactTooLarge => "artifact_too_large",
+            Self::ArtifactUnavailable => "artifact_unavailable",
+            Self::BadResponse => "bad_response",
+            Self::Cancelled => "cancelled",
+            Self::CompileFailed => "compile_failed",
+            Self::CompileLimit => "compile_limit",
+            Self::ConcurrencyLimit => "concurrency_limit",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::FunctionFailed => "function_failed",
+            Self::FunctionNotFound => "function_not_found",
+            Self::FunctionTrapped => "function_trapped",
+            Self::Internal => "internal",
+            Self::InvalidConfig => "invalid_config",
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidName => "invalid_name",
+            Self::InvalidParameter => "invalid_parameter",
+            Self::InvalidWasm => "invalid_wasm",
+            Self::InvocationNotFound => "invocation_not_found",
+            Self::LedgerUnavailable => "ledger_unavailable",
+            Self::MemoryExceeded => "memory_exceeded",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NamespaceNotFound => "namespace_not_found",
+            Self::NoUsableExport => "no_usable_export",
+            Self::Overloaded => "overloaded",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::RouteNotFound => "route_not_found",
+            Self::ShuttingDown => "shutting_down",
+            Self::Unauthorized => "unauthorized",
+            Self::UnsupportedImport => "unsupported_import",
+        }
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        use StatusCode as S;
+        match self {
+            Self::ArtifactMissing
+            | Self::FunctionNotFound
+            | Self::InvocationNotFound
+            | Self::NamespaceNotFound
+            | Self::RouteNotFound => S::NOT_FOUND,
+            Self::ArtifactTooLarge | Self::PayloadTooLarge => S::PAYLOAD_TOO_LARGE,
+            Self::ArtifactUnavailable
+            | Self::FunctionFailed
+            | Self::FunctionTrapped
+            | Self::Internal
+            | Self::MemoryExceeded => S::INTERNAL_SERVER_ERROR,
+            Self::BadResponse | Self::Cancelled => S::BAD_GATEWAY,
+            Self::CompileFailed
+            | Self::CompileLimit
+            | Self::InvalidWasm
+            | Self::NoUsableExport
+            | Self::UnsupportedImport => S::UNPROCESSABLE_ENTITY,
+            Self::ConcurrencyLimit => S::TOO_MANY_REQUESTS,
+            Self::DeadlineExceeded => S::GATEWAY_TIMEOUT,
+            Self::DigestMismatch
+            | Self::InvalidConfig
+            | Self::InvalidJson
+            | Self::InvalidName
+            | Self::InvalidParameter => S::BAD_REQUEST,
+            Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => S::SERVICE_UNAVAILABLE,
+            Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
+            Self::Unauthorized => S::UNAUTHORIZED,
+        }
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::ArtifactMissing => "upload the file with PUT to /v1/ns/NAMESPACE/artifacts/DIGEST first",
+            Self::ArtifactTooLarge => "build with optimisation for size and without debug information",
+            Self::ArtifactUnavailable => "deploy the function's file again",
+            Self::BadResponse => "the function must answer every request; look at `fn logs`",
+            Self::Cancelled => "keep the connection open until the answer is complete",
+            Self::CompileFailed => "rebuild the file with a current toolchain",
+            Self::CompileLimit => "split very large functions or leave out unused code",
+            Self::ConcurrencyLimit => "try again after the time in Retry-After",
+            Self::DeadlineExceeded => "raise the limit with `fn deploy --timeout` or do less per call",
+            Self::DigestMismatch => "send exactly the bytes whose sha256 is in the path",
+            Self::FunctionFailed => "look at `fn logs` for what it printed",
+            Self::FunctionNotFound => "`fn list` shows the functions that exist",
+            Self::FunctionTrapped => "look at `fn logs` for the place of the trap",
+            Self::Internal => "look at the server's log",
+            Self::InvalidConfig => "correct the named setting and deploy again",
+            Self::InvalidJson => "send one valid JSON document",
+            Self::InvalidName => "choose a name of a-z, 0-9 and '-'",
+            Self::InvalidParameter => "correct the named parameter",
+            Self::InvalidWasm => "check that the file is the output of a wasm build and is complete",
+            Self::InvocationNotFound => "`fn invocations NAME` shows the invocations that are known",
+            Self::LedgerUnavailable => "free disk space in the data directory or bring the database back",
+            Self::MemoryExceeded => "raise the limit with `fn deploy --memory` or use less",
+            Self::MethodNotAllowed => "see /openapi.json for what this path accepts",
+            Self::NamespaceNotFound => "use the namespace `default`",
+            Self::NoUsableExport => "build an HTTP handler, an event handler or a command",
+            Self::Overloaded => "try again after the time in Retry-After",
+            Self::PayloadTooLarge => "send less, or a reference to the data",
+            Self::RouteNotFound => "functions are at /NAME, the API is under /v1 of the admin address",
+            Self::ShuttingDown => "try again after the time in Retry-After",
+            Self::Unauthorized => "send `Authorization: Bearer TOKEN`, or set MAYFLY_TOKEN for `fn`",
+            Self::UnsupportedImport => "remove the import or build for wasm32-wasip2",
+        }
+    }
+}
