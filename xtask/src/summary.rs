@@ -42,7 +42,7 @@ impl Summary {
     /// A step that this machine cannot do.
     pub(crate) fn skip(&mut self, title: &str, reason: &str) {
         println!("\n== {title}: skipped, {reason}");
-        self.steps.push((title.to_owned(), format!("skipped: {reason}")));
+        self.steps.push((format!("{title}: {reason}"), "skipped".to_owned()));
     }
 
     pub(crate) fn print(&self) {
