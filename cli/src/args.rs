@@ -1,35 +1,16 @@
-//! The command line and the environment: the only place that reads either.
+//! What every command takes from the command line and the environment.
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use mayfly_invoker_api::Namespace;
 
 use crate::client::Connection;
-use crate::commands::Command;
 use crate::error::CliError;
 use crate::profile::Profile;
 
 /// Where `fn serve` listens unless told otherwise.
 const URL_DEFAULT: &str = "http://127.0.0.1:8081";
-
-/// Run WebAssembly functions on your own server.
-///
-/// `fn serve` starts the server; every other command talks to it. Answers go to standard output, everything else to
-/// standard error. Exit codes: 0 done, 1 the function or the request failed, 2 wrong use, 3 server not reachable,
-/// 4 refused (token, quota).
-#[derive(Debug, Parser)]
-#[command(name = "fn", version, after_help = AFTER_HELP)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) global: Global,
-
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-const AFTER_HELP: &str = "Environment: MAYFLY_URL, MAYFLY_TOKEN (else the profile that `fn serve` writes on the same \
-machine), MAYFLY_NAMESPACE, MAYFLY_PROFILE (path of that profile), NO_COLOR.";
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
@@ -101,16 +82,4 @@ impl Global {
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 fn token_from_environment() -> Option<String> {
     std::env::var("MAYFLY_TOKEN").ok().filter(|token| !token.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 }

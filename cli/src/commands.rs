@@ -1,4 +1,4 @@
-//! The subcommands, one file each, and what they have in common: a client, and a runtime to wait on.
+//! The command line: the subcommands, one file each.
 
 mod completions;
 mod delete;
@@ -11,22 +11,39 @@ mod list;
 mod logs;
 mod usage;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use mayfly_invoker_api::FunctionName;
 
-use crate::args::{Cli, Global};
+use crate::args::Global;
 use crate::client::Client;
-use crate::error::{CliError, ErrorKind, cause_text};
-use crate::serve;
+use crate::error::CliError;
+use crate::session::Session;
+use crate::{runtime, serve};
+
+/// Run WebAssembly functions on your own server.
+///
+/// `fn serve` starts the server; every other command talks to it. Answers go to standard output, everything else to
+/// standard error. Exit codes: 0 done, 1 the function or the request failed, 2 wrong use, 3 server not reachable,
+/// 4 refused (token, quota).
+#[derive(Debug, Parser)]
+#[command(name = "fn", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "Environment: MAYFLY_URL, MAYFLY_TOKEN (else the profile that `fn serve` writes on the same \
+machine), MAYFLY_NAMESPACE, MAYFLY_PROFILE (path of that profile), NO_COLOR.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start the server
-    Serve(ServeArgs),
+    Serve(serve::Args),
 
     #[command(flatten)]
     Client(ClientCommand),
@@ -40,44 +57,6 @@ pub(crate) enum Command {
     /// Compiles one artifact; the server starts this as a child of its own, with limits.
     #[command(hide = true)]
     Compile,
-}
-
-/// Where and on what the server runs.
-#[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// Folder for everything the server keeps; else one of the user's own
-    #[arg(long, env = "MAYFLY_DATA_DIR", value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-
-    /// Address on which functions are called; port 0 takes a free one
-    #[arg(
-        long,
-        env = "MAYFLY_LISTEN",
-        value_name = "ADDR:PORT",
-        default_value = "0.0.0.0:8080"
-    )]
-    pub(crate) listen: SocketAddr,
-
-    /// Address of the admin API; port 0 takes a free one
-    #[arg(
-        long,
-        env = "MAYFLY_ADMIN",
-        value_name = "ADDR:PORT",
-        default_value = "127.0.0.1:8081"
-    )]
-    pub(crate) admin: SocketAddr,
-
-    /// Keep the state in this Postgres instead of a file, as postgres://USER:PASSWORD@HOST/NAME
-    #[arg(long, env = "MAYFLY_DATABASE", value_name = "URL", hide_env_values = true)]
-    pub(crate) database: Option<String>,
-
-    /// How callers reach the functions' address, for the URLs that are shown
-    #[arg(long, env = "MAYFLY_PUBLIC_URL", value_name = "URL")]
-    pub(crate) public_url: Option<String>,
-
-    /// Profile of the client on this machine, to be told of this server; from the global options.
-    #[arg(skip)]
-    pub(crate) profile: Option<PathBuf>,
 }
 
 /// What talks to a server.
@@ -101,26 +80,15 @@ pub(crate) enum ClientCommand {
     Delete(delete::Args),
 }
 
-/// What a client command works with.
-#[derive(Debug)]
-struct Session {
-    client: Client,
-    /// Whether the output is JSON.
-    json: bool,
-}
-
 /// Does what the command line says.
 ///
 /// # Errors
 /// What to print, and which exit code to end with.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
-        Command::Serve(args) => serve::run(ServeArgs {
-            profile: cli.global.profile_path(),
-            ..args
-        })?,
+        Command::Serve(args) => serve::run(args, cli.global.profile_path())?,
         Command::Client(command) => run_client(cli.global, &command)?,
-        Command::Completions(args) => completions::run(&args)?,
+        Command::Completions(args) => completions::run(&args, Cli::command())?,
         Command::Explain(args) => explain::run(&args, cli.global.json)?,
         Command::Compile => return Ok(mayfly_invoker::compile_child_main()),
     }
@@ -133,16 +101,7 @@ fn run_client(global: Global, command: &ClientCommand) -> Result<(), CliError> {
         client,
         json: global.json,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| {
-            CliError::new(
-                ErrorKind::Failed,
-                "internal",
-                format!("cannot start: {}", cause_text(&cause)),
-            )
-        })?;
+    let runtime = runtime::start(&mut tokio::runtime::Builder::new_current_thread())?;
     runtime.block_on(async {
         let result = command.run(&session).await;
         match (result, command.function()) {
@@ -181,17 +140,6 @@ impl ClientCommand {
     }
 }
 
-impl Session {
-    /// A command line that looks at the same namespace.
-    fn command_line(&self, command: &str, name: &FunctionName) -> String {
-        let namespace = self.client.namespace();
-        match namespace.as_str() {
-            "default" => format!("fn {command} {name}"),
-            _ => format!("fn {command} {name} -n {namespace}"),
-        }
-    }
-}
-
 /// Adds the name that was perhaps meant. When the names cannot be had, the error is enough by itself.
 async fn with_nearest_name(client: &Client, name: &FunctionName, error: CliError) -> CliError {
     let functions = client.functions().await.unwrap_or_default();
@@ -217,6 +165,11 @@ fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 
     #[test]
     fn the_nearest_name_is_a_typing_error_away() {

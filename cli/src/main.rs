@@ -8,21 +8,23 @@ mod error;
 mod output;
 mod profile;
 mod quantity;
+mod runtime;
 mod serve;
+mod session;
 mod shutdown;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::Cli;
+use crate::commands::Cli;
 
 fn main() -> ExitCode {
     // Err means that a provider is already there, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(refusal) => return output::wrong_use(&refusal),
+        Err(refusal) => return output::wrong_use(Cli::command(), &refusal),
     };
     let json = cli.global.json;
     output::set_color(cli.global.color);

@@ -8,11 +8,10 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use clap::CommandFactory as _;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::args::{Cli, Color};
+use crate::args::Color;
 use crate::error::{CliError, ErrorKind};
 
 pub(crate) use escape::{StreamEscaper, escape_line, escape_lines};
@@ -164,10 +163,10 @@ fn error_json(error: &CliError) -> String {
     escape::escape_json(document.to_string())
 }
 
-/// Prints what the parser of the command line has to say: help that was asked for, or what is wrong.
-pub(crate) fn wrong_use(refusal: &clap::Error) -> ExitCode {
+/// Prints what the parser of `command` has to say: help that was asked for, or what is wrong.
+pub(crate) fn wrong_use(mut command: clap::Command, refusal: &clap::Error) -> ExitCode {
     if refusal.kind() == clap::error::ErrorKind::MissingSubcommand {
-        note(&Cli::command().render_help().ansi().to_string());
+        note(&command.render_help().ansi().to_string());
         return ExitCode::from(ErrorKind::Usage.exit_code());
     }
     let as_json = std::env::args_os().any(|argument| argument == "--json");

@@ -16,33 +16,57 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::ServeArgs;
 use crate::error::{CliError, ErrorKind, cause_text};
-use crate::output;
 use crate::profile::Profile;
 use crate::shutdown::Signals;
+use crate::{output, runtime};
 
 /// What the server keeps besides its database is its owner's alone.
 const PRIVATE_DIR_MODE: u32 = 0o700;
 const PRIVATE_FILE_MODE: u32 = 0o600;
 
+/// Where and on what the server runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder for everything the server keeps; else one of the user's own
+    #[arg(long, env = "MAYFLY_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Address on which functions are called; port 0 takes a free one
+    #[arg(
+        long,
+        env = "MAYFLY_LISTEN",
+        value_name = "ADDR:PORT",
+        default_value = "0.0.0.0:8080"
+    )]
+    pub(crate) listen: SocketAddr,
+
+    /// Address of the admin API; port 0 takes a free one
+    #[arg(
+        long,
+        env = "MAYFLY_ADMIN",
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8081"
+    )]
+    pub(crate) admin: SocketAddr,
+
+    /// Keep the state in this Postgres instead of a file, as postgres://USER:PASSWORD@HOST/NAME
+    #[arg(long, env = "MAYFLY_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub(crate) database: Option<String>,
+
+    /// How callers reach the functions' address, for the URLs that are shown
+    #[arg(long, env = "MAYFLY_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+}
+
 /// Serves until a signal, then drains.
 ///
 /// # Errors
 /// Why the server could not start, with what to do about it.
-pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> {
     start_log();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| {
-            CliError::new(
-                ErrorKind::Failed,
-                "internal",
-                format!("cannot start: {}", cause_text(&cause)),
-            )
-        })?;
-    let served = runtime.block_on(serve(args));
+    let runtime = runtime::start(&mut tokio::runtime::Builder::new_multi_thread())?;
+    let served = runtime.block_on(serve(args, profile));
     // Whatever a second signal left behind is not waited for.
     runtime.shutdown_background();
     served
@@ -57,7 +81,7 @@ fn start_log() {
         .init();
 }
 
-async fn serve(args: ServeArgs) -> Result<(), CliError> {
+async fn serve(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> {
     let mut signals =
         Signals::listen().map_err(|cause| failed("internal", format!("cannot listen for signals: {cause}")))?;
     let dir = DataDir::open(&args)?;
@@ -66,7 +90,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     let (functions_url, admin_url) = (url_of(&functions)?, url_of(&admin)?);
     let store = open_store(&args, &dir).await?;
     let parts = assemble(&args, &dir, store, &functions_url)?;
-    introduce(&args, &parts, &admin_url).await?;
+    introduce(profile, &parts, &admin_url).await?;
 
     let stop = CancellationToken::new();
     let running = Controller::create(parts).run(functions, admin, stop.clone());
@@ -84,7 +108,7 @@ async fn serve(args: ServeArgs) -> Result<(), CliError> {
     }
 }
 
-fn assemble(args: &ServeArgs, dir: &DataDir, store: Store, functions_url: &str) -> Result<Parts, CliError> {
+fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Result<Parts, CliError> {
     let unwritable = |cause: &dyn std::fmt::Display| data_dir_unwritable(&dir.path, cause);
     let artifacts = Arc::new(ArtifactFolder::open(&dir.path.join("artifacts")).map_err(|cause| unwritable(&cause))?);
     let ledger = Ledger::open(&dir.path.join("spool"), store.clone(), LedgerLimits::default())
@@ -112,12 +136,12 @@ fn assemble(args: &ServeArgs, dir: &DataDir, store: Store, functions_url: &str) 
 }
 
 /// Sees to it that `fn` works on this machine at once: the profile gets a token that this server knows.
-async fn introduce(args: &ServeArgs, parts: &Parts, admin_url: &str) -> Result<(), CliError> {
-    let Some(path) = &args.profile else {
+async fn introduce(profile_path: Option<PathBuf>, parts: &Parts, admin_url: &str) -> Result<(), CliError> {
+    let Some(path) = profile_path else {
         tracing::warn!("this user has no folder for configuration: no client profile is written");
         return Ok(());
     };
-    let profile = Profile::load(path)?;
+    let profile = Profile::load(&path)?;
     if let Some(token) = profile.token(admin_url)
         && knows_token(&parts.store, token).await.map_err(database_unavailable)?
     {
@@ -127,12 +151,12 @@ async fn introduce(args: &ServeArgs, parts: &Parts, admin_url: &str) -> Result<(
     let token = make_admin_token(&parts.store, clock, random()?, "profile")
         .await
         .map_err(database_unavailable)?;
-    Profile::save_server(path, admin_url, token.reveal())?;
+    Profile::save_server(&path, admin_url, token.reveal())?;
     tracing::info!(profile = %path.display(), "made an admin token; `fn` on this machine uses it");
     Ok(())
 }
 
-async fn open_store(args: &ServeArgs, dir: &DataDir) -> Result<Store, CliError> {
+async fn open_store(args: &Args, dir: &DataDir) -> Result<Store, CliError> {
     let database = match &args.database {
         None => Database::Sqlite {
             path: dir.path.join("mayfly.sqlite"),
@@ -168,7 +192,7 @@ struct DataDir {
 }
 
 impl DataDir {
-    fn open(args: &ServeArgs) -> Result<Self, CliError> {
+    fn open(args: &Args) -> Result<Self, CliError> {
         let path = match &args.data_dir {
             Some(path) => path.clone(),
             None => dirs::data_dir()

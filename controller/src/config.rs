@@ -54,8 +54,10 @@ pub(crate) const ENV_VARS_MAX: usize = 128;
 pub(crate) const ENV_BYTES_MAX: usize = 32 << 10;
 /// How long a client may take to upload an artifact.
 pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
-/// An upload that is too long is read on up to this many times the bound before it is cut off.
+/// A body that is too long is read on up to this many times its bound before it is cut off.
 pub(crate) const DISCARDED_TIMES_MAX: usize = 4;
+/// How long a body that is too long is read on.
+pub(crate) const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Body of an API request other than artifacts and payloads, in bytes.
 pub(crate) const API_BODY_BYTES_MAX: usize = 256 << 10;
 /// Rows of one page of a listing.

@@ -5,6 +5,7 @@
 
 mod admin;
 mod artifacts;
+mod body;
 pub mod clock;
 mod code;
 mod config;

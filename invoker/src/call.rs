@@ -1,31 +1,14 @@
-//! One invocation, from the first look at its target to the end of its guest.
-//!
-//! `run` reads downward: code, then a warm instance if there is one, else a fresh one. Whether a guest can serve twice
-//! is found out with a net: as long as it is unproven, the input is kept and a reuse that fails before it has answered
-//! is run once more on a fresh instance. Nobody's call pays for finding out, except in time.
+//! What holds for the whole of one invocation: its target, its deadline, and the gauge that measures it.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use mayfly_invoker_api::{Gauge, Input, Invocation, InvokeError, InvokeErrorKind, Kind, Output, Start, Target};
+use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Target};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::code::{Code, CodeStore, GuestPre, Reuse};
-use crate::instance::Instance;
-use crate::pool::Pool;
-use crate::replay::{self, Replayable};
 use crate::ticker::{Running, Ticker};
-use crate::{command, event, http};
-
-/// What all invocations of one process share.
-pub(crate) struct Host {
-    pub(crate) engine: wasmtime::Engine,
-    pub(crate) codes: CodeStore,
-    pub(crate) pool: Pool,
-    pub(crate) ticker: Ticker,
-}
 
 /// What stays the same over the whole of one invocation.
 #[derive(Debug, Clone)]
@@ -51,7 +34,7 @@ impl Drop for Stopwatch {
 }
 
 impl Call {
-    fn begin(host: &Host, invocation: &Invocation) -> Self {
+    pub(crate) fn begin(ticker: &Ticker, invocation: &Invocation) -> Self {
         let started = Instant::now();
         let gauge = Arc::clone(&invocation.gauge);
         Self {
@@ -61,7 +44,7 @@ impl Call {
             _stopwatch: Arc::new(Stopwatch {
                 gauge,
                 started,
-                _clock_ticks: host.ticker.enter(),
+                _clock_ticks: ticker.enter(),
             }),
         }
     }
@@ -91,114 +74,6 @@ impl Call {
 
 pub(crate) fn microseconds_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Runs `invocation` and says how it went.
-pub(crate) async fn run(host: &Arc<Host>, invocation: Invocation) -> Result<Output, InvokeError> {
-    let call = Call::begin(host, &invocation);
-    let code = call.bounded(host.codes.get(call.target.artifact)).await??;
-    let context = event::context(&invocation);
-    match (&code.guest, invocation.input) {
-        (GuestPre::Command(pre), Input::Payload(stdin)) => {
-            call.gauge.set_start(Start::Cold);
-            command::run(host, pre, &call, stdin).await.map(Output::Payload)
-        }
-        (GuestPre::Http(_), input @ Input::Http(_)) | (GuestPre::Event(_), input @ Input::Payload(_)) => {
-            run_reusable(host, &code, &call, &context, input).await
-        }
-        _ => Err(wrong_input(call.target.kind)),
-    }
-}
-
-fn wrong_input(kind: Kind) -> InvokeError {
-    tracing::error!(?kind, "an input of the wrong sort was dispatched");
-    InvokeError::new(
-        InvokeErrorKind::Internal,
-        "the request was sent to the wrong kind of function; deploy it again",
-    )
-}
-
-/// A guest that may serve many invocations with one instance, one after the other.
-async fn run_reusable(
-    host: &Arc<Host>,
-    code: &Arc<Code>,
-    call: &Call,
-    context: &event::GuestContext,
-    input: Input,
-) -> Result<Output, InvokeError> {
-    let Some(warm) = host.pool.take(&call.target) else {
-        return run_fresh(host, code, call, context, input).await;
-    };
-    match code.reuse() {
-        Reuse::Never => run_fresh(host, code, call, context, input).await,
-        Reuse::Proven => serve(host, warm, call, context, input).await,
-        Reuse::Unproven => match call.bounded(replay::keep(input)).await? {
-            Replayable::Yes { first, again } => match serve(host, warm, call, context, first).await {
-                Err(error) if may_come_from_reuse(error.kind()) => rerun(host, code, call, context, again).await,
-                answered => answered,
-            },
-            Replayable::No(input) => {
-                host.pool.put(warm);
-                run_fresh(host, code, call, context, input).await
-            }
-        },
-    }
-}
-
-/// A guest that spoils its own state fails in one of these ways; a limit or a deadline has another cause.
-fn may_come_from_reuse(kind: InvokeErrorKind) -> bool {
-    matches!(
-        kind,
-        InvokeErrorKind::Trapped | InvokeErrorKind::BadResponse | InvokeErrorKind::Failed
-    )
-}
-
-/// The second try of a failed reuse. Only if a fresh instance does better was the reuse to blame.
-async fn rerun(
-    host: &Arc<Host>,
-    code: &Arc<Code>,
-    call: &Call,
-    context: &event::GuestContext,
-    input: Input,
-) -> Result<Output, InvokeError> {
-    // What the failed try printed would look like the output of this invocation twice.
-    drop(call.gauge.take_logs());
-    let output = run_fresh(host, code, call, context, input).await?;
-    code.set_reuse(Reuse::Never);
-    host.pool.forget(&call.target);
-    tracing::info!(
-        function = %call.target.function, version = call.target.version,
-        "a reused instance failed where a fresh one did not: every invocation gets a fresh one from now on"
-    );
-    Ok(output)
-}
-
-async fn run_fresh(
-    host: &Arc<Host>,
-    code: &Arc<Code>,
-    call: &Call,
-    context: &event::GuestContext,
-    input: Input,
-) -> Result<Output, InvokeError> {
-    let instance = Instance::create(host, code, call).await?;
-    serve(host, instance, call, context, input).await
-}
-
-async fn serve(
-    host: &Arc<Host>,
-    instance: Instance,
-    call: &Call,
-    context: &event::GuestContext,
-    input: Input,
-) -> Result<Output, InvokeError> {
-    call.gauge
-        .set_start(if instance.is_fresh() { Start::Cold } else { Start::Warm });
-    match input {
-        Input::Http(request) => http::serve(host, instance, call, request).await.map(Output::Http),
-        Input::Payload(event) => event::serve(host, instance, call, context, &event)
-            .await
-            .map(Output::Payload),
-    }
 }
 
 pin_project_lite::pin_project! {

@@ -13,11 +13,11 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+use crate::bindings::EventHandlerPre;
 use crate::cache::Cache;
 use crate::compile::{self, Compiled};
 use crate::config::Config;
 use crate::engine;
-use crate::event::EventHandlerPre;
 use crate::state::{self, State};
 
 /// A component with its imports resolved: what is left per instance is to allocate and to start.
@@ -27,7 +27,7 @@ pub(crate) enum GuestPre {
     Command(CommandPre<State>),
 }
 
-/// Whether an instance of a guest can serve a second invocation. Found out by trying, see [`crate::call`].
+/// Whether an instance of a guest can serve a second invocation. Found out by trying, see [`crate::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reuse {
     Unproven,

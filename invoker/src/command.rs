@@ -4,23 +4,29 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mayfly_invoker_api::{InvokeError, InvokeErrorKind};
-use wasmtime::{PoolConcurrencyLimitError, Store};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
-use crate::call::{Call, Host, microseconds_since};
+use crate::call::{Call, microseconds_since};
 use crate::config::ANSWER_BYTES_MAX;
-use crate::instance::blame;
+use crate::instance::{InstancePool, blame};
 use crate::state::{self, State};
 
 /// Runs the command once on `stdin`.
-pub(crate) async fn run(host: &Host, pre: &CommandPre<State>, call: &Call, stdin: Bytes) -> Result<Bytes, InvokeError> {
+pub(crate) async fn run(
+    engine: &Engine,
+    pool: &InstancePool,
+    pre: &CommandPre<State>,
+    call: &Call,
+    stdin: Bytes,
+) -> Result<Bytes, InvokeError> {
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
-    let mut store = state::store(&host.engine, guest_state);
+    let mut store = state::store(engine, guest_state);
     store.data().console.begin(&call.gauge);
-    let ended = call.bounded(start_and_run(host, pre, &mut store, call)).await;
+    let ended = call.bounded(start_and_run(pool, pre, &mut store, call)).await;
     call.gauge.note_memory_bytes(store.data().limiter.memory_bytes());
     let code = match ended? {
         Ok(Ok(())) => 0,
@@ -51,22 +57,26 @@ fn too_long() -> InvokeError {
 }
 
 async fn start_and_run(
-    host: &Host,
+    pool: &InstancePool,
     pre: &CommandPre<State>,
     store: &mut Store<State>,
     call: &Call,
 ) -> wasmtime::Result<Result<(), ()>> {
     let started = Instant::now();
-    let command = instantiate(host, pre, store).await;
+    let command = instantiate(pool, pre, store).await;
     call.gauge.add_init_us(microseconds_since(started));
     command?.wasi_cli_run().call_run(store).await
 }
 
 /// If all slots are taken, idle instances are given up for this one.
-async fn instantiate(host: &Host, pre: &CommandPre<State>, store: &mut Store<State>) -> wasmtime::Result<Command> {
+async fn instantiate(
+    pool: &InstancePool,
+    pre: &CommandPre<State>,
+    store: &mut Store<State>,
+) -> wasmtime::Result<Command> {
     loop {
         match pre.instantiate_async(&mut *store).await {
-            Err(error) if error.is::<PoolConcurrencyLimitError>() && host.pool.give_up_oldest() => {}
+            Err(error) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_oldest() => {}
             other => return other,
         }
     }

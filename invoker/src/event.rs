@@ -1,25 +1,14 @@
 //! Calling an event guest: `mayfly:function/handler`.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mayfly_invoker_api::{Invocation, InvokeError, InvokeErrorKind};
 
-use crate::call::{Call, Host};
+use crate::bindings::GuestContext;
+use crate::call::Call;
 use crate::config::ANSWER_BYTES_MAX;
-use crate::instance::{Guest, Instance, blame};
-
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../runtime-sdk/wit",
-        world: "mayfly:function/event-handler",
-        exports: { default: async },
-    });
-}
-
-pub(crate) use bindings::exports::mayfly::function::handler::Context as GuestContext;
-pub(crate) use bindings::{EventHandler, EventHandlerPre};
+use crate::instance::{Guest, Instance, InstancePool, blame};
 
 /// What an event guest is told about its invocation.
 pub(crate) fn context(invocation: &Invocation) -> GuestContext {
@@ -48,7 +37,7 @@ fn unix_ms_in(duration: Duration) -> u64 {
 
 /// Gives `event` to the guest and returns its answer.
 pub(crate) async fn serve(
-    host: &Arc<Host>,
+    pool: &InstancePool,
     mut instance: Instance,
     call: &Call,
     context: &GuestContext,
@@ -72,7 +61,7 @@ pub(crate) async fn serve(
     };
     instance.end(call);
     let answer = answer?;
-    instance.release(host);
+    instance.release(pool);
     match answer {
         Ok(answer) if answer.len() > ANSWER_BYTES_MAX => Err(InvokeError::new(
             InvokeErrorKind::BadResponse,

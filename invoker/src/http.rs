@@ -19,14 +19,14 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
-use crate::call::{Call, Host};
-use crate::instance::{Guest, Instance, blame};
+use crate::call::Call;
+use crate::instance::{Guest, Instance, InstancePool, blame};
 
 type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Gives `request` to the guest and returns its response as soon as it has one.
 pub(crate) async fn serve(
-    host: &Arc<Host>,
+    pool: &Arc<InstancePool>,
     instance: Instance,
     call: &Call,
     request: Request<Body>,
@@ -39,14 +39,14 @@ pub(crate) async fn serve(
         ended = &mut guest => {
             let instance = ended?;
             let response = response_of(head.try_recv().ok())?;
-            return Ok(finished(host, instance, response));
+            return Ok(finished(pool, instance, response));
         }
         early = &mut head => early,
     };
     match early {
         Ok(head) => {
             let response = response_of(Some(head))?;
-            Ok(streaming(Arc::clone(host), guest, response))
+            Ok(streaming(Arc::clone(pool), guest, response))
         }
         // The guest dropped its outparam without an answer; what it does after that does not matter.
         Err(_dropped) => {
@@ -108,12 +108,12 @@ fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, Invoke
 }
 
 /// The guest has ended: all that it wrote is here.
-fn finished(host: &Arc<Host>, instance: Instance, response: Response<HyperOutgoingBody>) -> Response<Body> {
+fn finished(pool: &Arc<InstancePool>, instance: Instance, response: Response<HyperOutgoingBody>) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let mut collecting = Box::pin(body.collect());
     let collected = match (&mut collecting).now_or_never() {
         Some(collected) => {
-            instance.release(host);
+            instance.release(pool);
             Some(collected)
         }
         // It left its body open. With the instance the open end goes too, and what was written is all there is.
@@ -147,14 +147,14 @@ fn finished(host: &Arc<Host>, instance: Instance, response: Response<HyperOutgoi
 
 /// The guest goes on: its body follows as it is written.
 fn streaming(
-    host: Arc<Host>,
+    pool: Arc<InstancePool>,
     guest: Pin<Box<impl Future<Output = Result<Instance, InvokeError>> + Send + 'static>>,
     response: Response<HyperOutgoingBody>,
 ) -> Response<Body> {
     // Not detached: the body owns the task, and a client that goes away takes both along.
     let guest = AbortOnDropHandle::new(tokio::spawn(async move {
         let instance = guest.await?;
-        instance.release(&host);
+        instance.release(&pool);
         Ok(())
     }));
     response.map(|frames| {

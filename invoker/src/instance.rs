@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mayfly_invoker_api::{InvokeError, InvokeErrorKind, Target};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 
-use crate::call::{Call, Host, microseconds_since};
+use crate::bindings::EventHandler;
+use crate::call::{Call, microseconds_since};
 use crate::code::{Code, GuestPre, Reuse};
-use crate::event::EventHandler;
+use crate::pool::Pool;
 use crate::state::{self, State};
+
+/// The warm instances of one process.
+pub(crate) type InstancePool = Pool<Instance>;
 
 /// How an instance is called.
 pub(crate) enum Guest {
@@ -29,16 +33,26 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Makes an instance. If all slots are taken, idle instances are given up for it.
-    pub(crate) async fn create(host: &Host, code: &Arc<Code>, call: &Call) -> Result<Self, InvokeError> {
+    pub(crate) async fn create(
+        engine: &Engine,
+        pool: &InstancePool,
+        code: &Arc<Code>,
+        call: &Call,
+    ) -> Result<Self, InvokeError> {
         let started = Instant::now();
-        let created = call.bounded(Self::instantiate(host, code, call)).await;
+        let created = call.bounded(Self::instantiate(engine, pool, code, call)).await;
         call.gauge.add_init_us(microseconds_since(started));
         created?
     }
 
-    async fn instantiate(host: &Host, code: &Arc<Code>, call: &Call) -> Result<Self, InvokeError> {
+    async fn instantiate(
+        engine: &Engine,
+        pool: &InstancePool,
+        code: &Arc<Code>,
+        call: &Call,
+    ) -> Result<Self, InvokeError> {
         loop {
-            let mut store = state::store(&host.engine, State::new(&call.target));
+            let mut store = state::store(engine, State::new(&call.target));
             store.data().console.begin(&call.gauge);
             let guest = match &code.guest {
                 GuestPre::Http(pre) => pre.instantiate_async(&mut store).await.map(Guest::Http),
@@ -56,7 +70,7 @@ impl Instance {
                         served: 0,
                     });
                 }
-                Err(error) if error.is::<PoolConcurrencyLimitError>() && host.pool.give_up_oldest() => {}
+                Err(error) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_oldest() => {}
                 Err(error) => return Err(blame(&error, store.data(), call)),
             }
         }
@@ -79,13 +93,14 @@ impl Instance {
     }
 
     /// Gives an instance that has ended well to the pool, and learns from it.
-    pub(crate) fn release(mut self, host: &Host) {
+    pub(crate) fn release(mut self, pool: &InstancePool) {
         if self.served > 0 && self.code.reuse() == Reuse::Unproven {
             self.code.set_reuse(Reuse::Proven);
         }
         self.served += 1;
         if self.code.reuse() != Reuse::Never {
-            host.pool.put(self);
+            let target = Arc::clone(&self.target);
+            pool.put(&target, self);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Runs functions: WebAssembly components in wasmtime.
 //!
-//! One invocation, read downward: [`Invoker::invoke`] → `call::run` → `code` (native code of the artifact: memory,
+//! One invocation, read downward: [`Invoker::invoke`] → `run::run` → `code` (native code of the artifact: memory,
 //! disk, compiler) → `pool` (a warm instance) or `instance` (a fresh one) → `http`, `event` or `command` (the call) →
 //! the gauge (what it used and printed). The deadline stands around all of it.
 //!
 //! This crate opens no database and serves no socket.
 
+mod bindings;
 mod cache;
 mod call;
 mod code;
@@ -21,6 +22,7 @@ mod instance;
 mod limiter;
 mod pool;
 mod replay;
+mod run;
 mod state;
 mod ticker;
 
@@ -32,9 +34,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mayfly_invoker_api::{ArtifactSource, Digest, Invocation, Invoke, InvokeError, Output, PrepareError, Prepared};
 
-use crate::call::Host;
 use crate::code::CodeStore;
 use crate::pool::Pool;
+use crate::run::Host;
 use crate::ticker::Ticker;
 
 pub use crate::compile::compile_child_main;
@@ -75,7 +77,7 @@ impl Invoker {
                 host: Arc::new(Host {
                     engine,
                     codes,
-                    pool,
+                    pool: Arc::new(pool),
                     ticker,
                 }),
             })
@@ -98,7 +100,7 @@ async fn reap(host: Weak<Host>) {
 #[async_trait]
 impl Invoke for Invoker {
     async fn invoke(&self, invocation: Invocation) -> Result<Output, InvokeError> {
-        call::run(&self.host, invocation).await
+        run::run(&self.host, invocation).await
     }
 
     async fn prepare(&self, digest: Digest, wasm: Bytes) -> Result<Prepared, PrepareError> {

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use mayfly_invoker_api::Target;
 
-use crate::instance::Instance;
-
 /// What must be equal for an instance to be reused.
 #[derive(Debug, Clone)]
 struct Key(Arc<Target>);
@@ -38,35 +36,37 @@ impl Hash for Key {
     }
 }
 
-struct Idle {
-    instance: Instance,
+struct Idle<T> {
+    instance: T,
     since: Instant,
 }
 
 /// The idle instances of one process.
-pub(crate) struct Pool {
-    idle: Mutex<IdleByKey>,
+pub(crate) struct Pool<T> {
+    idle: Mutex<IdleByKey<T>>,
     idle_max: usize,
     idle_time: Duration,
 }
 
-#[derive(Default)]
-struct IdleByKey {
-    stacks: HashMap<Key, Vec<Idle>>,
+struct IdleByKey<T> {
+    stacks: HashMap<Key, Vec<Idle<T>>>,
     count: usize,
 }
 
-impl Pool {
+impl<T> Pool<T> {
     pub(crate) fn new(idle_max: usize, idle_time: Duration) -> Self {
         Self {
-            idle: Mutex::default(),
+            idle: Mutex::new(IdleByKey {
+                stacks: HashMap::new(),
+                count: 0,
+            }),
             idle_max,
             idle_time,
         }
     }
 
     /// Takes the instance of `target` that was used last.
-    pub(crate) fn take(&self, target: &Arc<Target>) -> Option<Instance> {
+    pub(crate) fn take(&self, target: &Arc<Target>) -> Option<T> {
         let mut idle = self.lock();
         let taken = idle.stacks.get_mut(&Key(Arc::clone(target)))?.pop()?;
         idle.count -= 1;
@@ -74,14 +74,14 @@ impl Pool {
     }
 
     /// Keeps an instance that has served well. Past the bound the oldest of all goes.
-    pub(crate) fn put(&self, instance: Instance) {
+    pub(crate) fn put(&self, target: &Arc<Target>, instance: T) {
         let mut idle = self.lock();
         let given_up = if idle.count >= self.idle_max {
             idle.remove_oldest()
         } else {
             None
         };
-        let key = Key(Arc::clone(&instance.target));
+        let key = Key(Arc::clone(target));
         idle.stacks.entry(key).or_default().push(Idle {
             instance,
             since: Instant::now(),
@@ -122,13 +122,13 @@ impl Pool {
         drop(expired);
     }
 
-    fn lock(&self) -> MutexGuard<'_, IdleByKey> {
+    fn lock(&self) -> MutexGuard<'_, IdleByKey<T>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl IdleByKey {
-    fn remove_oldest(&mut self) -> Option<Idle> {
+impl<T> IdleByKey<T> {
+    fn remove_oldest(&mut self) -> Option<Idle<T>> {
         let key = self
             .stacks
             .iter()
@@ -142,5 +142,99 @@ impl IdleByKey {
         }
         self.count -= 1;
         Some(oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_invoker_api::{Digest, Kind, Limits};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn target(change: impl FnOnce(&mut Target)) -> Arc<Target> {
+        let mut target = Target {
+            namespace: "default".parse().unwrap(),
+            function: "greet".parse().unwrap(),
+            version: 1,
+            artifact: Digest::from_bytes([1; 32]),
+            config: Digest::from_bytes([2; 32]),
+            kind: Kind::Http,
+            limits: Limits {
+                memory_bytes: 1 << 20,
+                timeout: LONG,
+            },
+            env: Vec::new(),
+        };
+        change(&mut target);
+        Arc::new(target)
+    }
+
+    #[test]
+    fn an_instance_serves_nothing_but_its_own_target() {
+        let pool = Pool::new(8, LONG);
+        pool.put(&target(|_| ()), "warm");
+        let others = [
+            target(|other| other.namespace = "tenant-b".parse().unwrap()),
+            target(|other| other.function = "greet-b".parse().unwrap()),
+            target(|other| other.version = 2),
+            target(|other| other.artifact = Digest::from_bytes([3; 32])),
+            target(|other| other.config = Digest::from_bytes([4; 32])),
+        ];
+        for other in &others {
+            assert_eq!(pool.take(other), None, "{other:?}");
+        }
+        // A target read anew from the database is another allocation with the same content.
+        assert_eq!(pool.take(&target(|_| ())), Some("warm"));
+        assert_eq!(pool.take(&target(|_| ())), None);
+    }
+
+    #[test]
+    fn the_one_used_last_is_taken_first() {
+        let (pool, target) = (Pool::new(8, LONG), target(|_| ()));
+        pool.put(&target, 1);
+        pool.put(&target, 2);
+        assert_eq!(pool.take(&target), Some(2));
+        assert_eq!(pool.take(&target), Some(1));
+    }
+
+    #[test]
+    fn past_the_bound_the_oldest_of_all_goes() {
+        let pool = Pool::new(2, LONG);
+        let (a, b) = (target(|a| a.version = 1), target(|b| b.version = 2));
+        pool.put(&a, "oldest");
+        pool.put(&b, "second");
+        pool.put(&b, "third");
+        assert_eq!(pool.take(&a), None);
+        assert_eq!(pool.take(&b), Some("third"));
+        assert_eq!(pool.take(&b), Some("second"));
+        assert!(!pool.give_up_oldest());
+    }
+
+    #[test]
+    fn idle_instances_are_dropped_and_their_places_are_free_again() {
+        let (pool, target) = (Pool::new(1, Duration::ZERO), target(|_| ()));
+        let instance = Arc::new(());
+        pool.put(&target, Arc::clone(&instance));
+        pool.reap();
+        assert_eq!(Arc::strong_count(&instance), 1);
+        pool.put(&target, Arc::clone(&instance));
+        assert!(
+            pool.take(&target).is_some(),
+            "the bound counts what is there, not what was"
+        );
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone() {
+        let pool = Pool::new(8, LONG);
+        let (a, b) = (target(|a| a.version = 1), target(|b| b.version = 2));
+        pool.put(&a, 1);
+        pool.put(&a, 2);
+        pool.put(&b, 3);
+        pool.forget(&a);
+        assert_eq!(pool.take(&a), None);
+        assert_eq!(pool.take(&b), Some(3));
     }
 }

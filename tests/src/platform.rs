@@ -152,6 +152,15 @@ impl Platform {
         send(self.api(Method::GET, path)).await
     }
 
+    /// Calls a function through the API, as `fn invoke` does.
+    ///
+    /// # Panics
+    /// When the connection breaks.
+    pub async fn direct(&self, name: &str, payload: &str) -> Reply {
+        let request = self.api(Method::POST, &format!("/v1/ns/default/functions/{name}/invoke"));
+        send(request.body(payload.to_owned())).await
+    }
+
     /// Every recorded invocation of a function, newest first.
     ///
     /// # Panics

@@ -1,7 +1,5 @@
 //! Calling functions: three kinds, over HTTP and directly, whatever they do.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use mayfly_tests::{Platform, Reply, on_both_databases};
@@ -24,8 +22,6 @@ on_both_databases!(
     http_2_without_negotiation_works,
     a_trap_hurts_its_own_call_only,
     memory_has_a_limit,
-    bad_payloads_are_refused,
-    addresses_that_are_no_function,
     the_environment_is_the_one_that_was_deployed,
 );
 
@@ -35,16 +31,16 @@ async fn all_three_kinds_answer_both_ways(platform: &mut Platform) {
     }
     let hello = platform.get("/hello-http").await;
     assert_eq!((hello.status, hello.text().as_str()), (200, "Hello, WASI!\n"));
-    assert_eq!(direct(platform, "hello-http", "").await.text(), "Hello, WASI!\n");
+    assert_eq!(platform.direct("hello-http", "").await.text(), "Hello, WASI!\n");
 
     let total = json!({"net_cents": 950, "tax_cents": 181, "total_cents": 1131});
     assert_eq!(platform.post("/order-total", ORDER).await.json(), total);
-    assert_eq!(direct(platform, "order-total", ORDER).await.json(), total);
+    assert_eq!(platform.direct("order-total", ORDER).await.json(), total);
 
     let count = json!({"lines": 1, "words": 6, "bytes": 18});
     assert_eq!(platform.post("/word-count", "to be or not to be").await.json(), count);
-    assert_eq!(direct(platform, "word-count", "to be or not to be").await.json(), count);
-    assert_eq!(direct(platform, "wasip1-command", "one two").await.text(), "ONE TWO");
+    assert_eq!(platform.direct("word-count", "to be or not to be").await.json(), count);
+    assert_eq!(platform.direct("wasip1-command", "one two").await.text(), "ONE TWO");
 
     let records = platform.invocations("order-total").await;
     let triggers: Vec<_> = records.iter().map(|record| record["trigger"].clone()).collect();
@@ -61,7 +57,7 @@ async fn every_answer_names_its_invocation(platform: &mut Platform) {
             ids.push(answer.invocation_id());
             starts.push(answer.header("mayfly-start").to_owned());
         }
-        let answer = direct(platform, name, ORDER).await;
+        let answer = platform.direct(name, ORDER).await;
         ids.push(answer.invocation_id());
         starts.push(answer.header("mayfly-start").to_owned());
         let recorded: Vec<_> = platform
@@ -128,7 +124,7 @@ async fn an_event_function_answers_as_api_gateway_expects_it(platform: &mut Plat
     let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
     assert_eq!(cookies, ["a=1", "b=2"]);
     // Called directly, the answer is what the function said and nothing is read into it.
-    let said = direct(platform, "event", r#"{"do":"respond"}"#).await;
+    let said = platform.direct("event", r#"{"do":"respond"}"#).await;
     assert_eq!((said.status, &said.json()["statusCode"]), (200, &json!(418)));
 
     let problem = platform.get("/event/fail").await.is_problem(500, "function_failed");
@@ -144,10 +140,8 @@ async fn an_event_function_answers_as_api_gateway_expects_it(platform: &mut Plat
 
 async fn a_command_fails_with_its_exit_code(platform: &mut Platform) {
     platform.deploy("wasip1-command", &["--name", "loud"]).await;
-    assert_eq!(direct(platform, "loud", "quiet").await.text(), "QUIET");
-    let problem = direct(platform, "loud", "fail")
-        .await
-        .is_problem(500, "function_failed");
+    assert_eq!(platform.direct("loud", "quiet").await.text(), "QUIET");
+    let problem = platform.direct("loud", "fail").await.is_problem(500, "function_failed");
     assert!(
         problem["detail"]
             .as_str()
@@ -406,49 +400,6 @@ async fn memory_has_a_limit(platform: &mut Platform) {
     assert!((64 << 20..256 << 20).contains(&peak), "{peak}");
 }
 
-async fn bad_payloads_are_refused(platform: &mut Platform) {
-    platform.deploy("order-total", &[]).await;
-    platform.deploy("word-count", &[]).await;
-    direct(platform, "order-total", "{not json")
-        .await
-        .is_problem(400, "invalid_json");
-    direct(platform, "order-total", "")
-        .await
-        .is_problem(400, "invalid_json");
-    let large = "x".repeat((6 << 20) + 1);
-    direct(platform, "word-count", &large)
-        .await
-        .is_problem(413, "payload_too_large");
-    let answer = platform.post("/order-total", r#"{"lines":[]}"#).await;
-    let problem = answer.is_problem(500, "function_failed");
-    assert!(
-        problem["detail"]
-            .as_str()
-            .is_some_and(|detail| detail.contains("an order has 1 to")),
-        "{problem}"
-    );
-}
-
-async fn addresses_that_are_no_function(platform: &mut Platform) {
-    platform.deploy("hello-http", &[]).await;
-    platform.get("/nobody").await.is_problem(404, "function_not_found");
-    platform
-        .get("/@nobody/hello-http")
-        .await
-        .is_problem(404, "function_not_found");
-    for path in ["/", "/@default", "/@default/", "/%2e%2e/x", "/Hello", "//hello-http"] {
-        let answer = platform.get(path).await;
-        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
-        answer.is_problem(404, answer.json()["code"].as_str().unwrap_or_default());
-    }
-    direct(platform, "nobody", "{}")
-        .await
-        .is_problem(404, "function_not_found");
-    // The API does not live on the functions' port.
-    assert_eq!(platform.get("/v1/ns/default/functions").await.status, 404);
-    assert_eq!(platform.get("/openapi.json").await.status, 404);
-}
-
 async fn the_environment_is_the_one_that_was_deployed(platform: &mut Platform) {
     platform
         .deploy(
@@ -462,11 +413,6 @@ async fn the_environment_is_the_one_that_was_deployed(platform: &mut Platform) {
         json!({"COLOUR": "dark green", "EMPTY": ""}),
         "nothing of the host's is added"
     );
-}
-
-async fn direct(platform: &Platform, name: &str, payload: &str) -> Reply {
-    let request = platform.api(Method::POST, &format!("/v1/ns/default/functions/{name}/invoke"));
-    read(request.timeout(Duration::from_secs(60)).body(payload.to_owned())).await
 }
 
 async fn read(request: reqwest::RequestBuilder) -> Reply {

@@ -9,6 +9,7 @@ mod invoke;
 mod javascript;
 mod logs;
 mod openapi;
+mod refuse;
 mod shutdown;
 mod tidy;
 mod usage;

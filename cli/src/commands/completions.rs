@@ -1,9 +1,7 @@
 //! `fn completions SHELL`.
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::args::Cli;
 use crate::error::CliError;
 use crate::output;
 
@@ -14,8 +12,8 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> Result<(), CliError> {
+pub(crate) fn run(args: &Args, mut command: clap::Command) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "fn", &mut script);
+    clap_complete::generate(args.shell, &mut command, "fn", &mut script);
     output::bytes(&script)
 }

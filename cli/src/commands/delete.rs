@@ -3,9 +3,9 @@
 use mayfly_invoker_api::FunctionName;
 use serde_json::json;
 
-use super::Session;
 use crate::error::CliError;
 use crate::output;
+use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use mayfly_invoker_api::FunctionName;
 
 use self::artifact::LocalArtifact;
-use super::Session;
 use crate::api::{Config, ConfigRequest, Deployed, FunctionDetail};
 use crate::error::CliError;
 use crate::output;
 use crate::quantity::{bytes_text, parse_memory_mib, parse_timeout_ms};
+use crate::session::Session;
 
 /// Longest name that is made of a file's name, in characters; also the longest that a function can have.
 const NAME_CHARACTERS_MAX: usize = 63;

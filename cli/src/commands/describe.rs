@@ -2,11 +2,11 @@
 
 use mayfly_invoker_api::FunctionName;
 
-use super::Session;
 use crate::api::FunctionDetail;
 use crate::error::CliError;
 use crate::output::{self, Fields, Table};
 use crate::quantity::{bytes_text, time_text, timeout_text};
+use crate::session::Session;
 
 /// Hex digits of a digest that people compare.
 const DIGEST_DIGITS_SHOWN: usize = 12;

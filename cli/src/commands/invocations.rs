@@ -3,12 +3,12 @@
 use clap::builder::RangedU64ValueParser;
 use mayfly_invoker_api::FunctionName;
 
-use super::Session;
 use crate::api::Invocation;
 use crate::client::InvocationQuery;
 use crate::error::CliError;
 use crate::output::{self, Table};
 use crate::quantity::{bytes_text, ms_text, time_text};
+use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -8,12 +8,12 @@ use reqwest::StatusCode;
 
 use self::answer::{Document, Sink};
 use self::payload::{Data, Payload};
-use super::Session;
 use crate::api::Invocation;
 use crate::client::Reply;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{self, Fields};
 use crate::quantity::{bytes_text, ms_text};
+use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

@@ -1,9 +1,9 @@
 //! `fn list`.
 
-use super::Session;
 use crate::error::CliError;
 use crate::output;
 use crate::quantity::time_text;
+use crate::session::Session;
 
 pub(super) async fn run(session: &Session) -> Result<(), CliError> {
     let functions = session.client.functions().await?;

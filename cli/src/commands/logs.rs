@@ -6,10 +6,10 @@ use clap::builder::RangedU64ValueParser;
 use mayfly_invoker_api::FunctionName;
 use tokio::time::Instant;
 
-use super::Session;
 use crate::api::LogEntry;
 use crate::error::{CliError, ErrorKind};
 use crate::output;
+use crate::session::Session;
 
 /// How often `-f` asks for more.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);

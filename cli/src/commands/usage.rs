@@ -3,12 +3,12 @@
 use chrono::{DateTime, NaiveDate};
 use clap::ValueEnum;
 
-use super::Session;
 use crate::api::UsageRow;
 use crate::client::UsageQuery;
 use crate::error::{CliError, ErrorKind};
 use crate::output::{self, Table};
 use crate::quantity::bytes_text;
+use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -3,10 +3,8 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body as _;
-use http_body_util::BodyExt;
 use mayfly_invoker_api::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,8 +12,9 @@ use utoipa::ToSchema;
 use crate::admin::Admin;
 use crate::admin::extract::{InNamespace, invalid_parameter, time};
 use crate::artifacts::digest_of;
+use crate::body::{self, ReadError};
 use crate::code::Code;
-use crate::config::{DISCARDED_TIMES_MAX, UPLOAD_TIME_MAX};
+use crate::config::UPLOAD_TIME_MAX;
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::Artifact;
 
@@ -125,40 +124,14 @@ pub(super) async fn put(
     Ok((StatusCode::CREATED, Json(artifact.into())))
 }
 
-/// Reads the whole body. One that is too long is read on for a while and thrown away: a client that is cut off while it
-/// still sends would never see the answer.
-async fn read(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let mut wasm = BytesMut::new();
-    let mut too_long = body.size_hint().lower() > bytes_max as u64;
-    let reading = async {
-        let mut seen = 0;
-        while let Some(frame) = body.frame().await {
-            let data = frame.map_err(|error| broken(&error))?.into_data().unwrap_or_default();
-            seen += data.len();
-            too_long |= seen > bytes_max;
-            if too_long {
-                wasm = BytesMut::new();
-            } else {
-                wasm.extend_from_slice(&data);
-            }
-            if seen > bytes_max.saturating_mul(DISCARDED_TIMES_MAX) {
-                break;
-            }
-        }
-        Ok::<(), Problem>(())
-    };
-    tokio::time::timeout(UPLOAD_TIME_MAX, reading)
+async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    body::read(body, bytes_max, UPLOAD_TIME_MAX)
         .await
-        .map_err(|_elapsed| broken(&format!("it took longer than {} s", UPLOAD_TIME_MAX.as_secs())))??;
-    if too_long {
-        return Err(Problem::new(
-            Code::ArtifactTooLarge,
-            format!("an artifact may have at most {bytes_max} bytes"),
-        ));
-    }
-    Ok(wasm.freeze())
-}
-
-fn broken(error: &dyn std::fmt::Display) -> Problem {
-    Problem::new(Code::InvalidParameter, format!("the body could not be read: {error}"))
+        .map_err(|error| match error {
+            ReadError::TooLong => Problem::new(
+                Code::ArtifactTooLarge,
+                format!("an artifact may have at most {bytes_max} bytes"),
+            ),
+            ReadError::Broken(message) => Problem::new(Code::InvalidParameter, message),
+        })
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::{HeaderMap, header};
 use mayfly_invoker_api::Kind;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::body;
 use crate::clock::{Clock, InvocationIds};
 use crate::code::Code;
 use crate::config::Bounds;
@@ -19,7 +20,7 @@ use crate::problem::Problem;
 pub(crate) struct Gate {
     permits: Arc<Semaphore>,
     permits_max: usize,
-    payload_bytes_max: u64,
+    payload_bytes_max: usize,
     request_body_bytes_max: u64,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
@@ -40,7 +41,7 @@ impl Gate {
         Self {
             permits: Arc::new(Semaphore::new(bounds.invocations_in_flight_max)),
             permits_max: bounds.invocations_in_flight_max,
-            payload_bytes_max: bounds.payload_bytes_max as u64,
+            payload_bytes_max: bounds.payload_bytes_max,
             request_body_bytes_max: bounds.request_body_bytes_max,
             ledger,
             clock,
@@ -54,7 +55,17 @@ impl Gate {
     }
 
     /// Lets `routed` pass or says why not. Nothing was started when it refuses.
-    pub(crate) fn admit(&self, routed: Routed) -> Result<Admitted, Problem> {
+    pub(crate) async fn admit(&self, routed: Routed) -> Result<Admitted, Problem> {
+        match self.permit(&routed) {
+            Ok(permit) => Ok(self.open(routed, permit)),
+            Err(problem) => {
+                body::discard_refused(routed.request, self.payload_bytes_max).await;
+                Err(problem)
+            }
+        }
+    }
+
+    fn permit(&self, routed: &Routed) -> Result<OwnedSemaphorePermit, Problem> {
         if self.closed.load(Relaxed) {
             return Err(Problem::new(Code::ShuttingDown, "this server is shutting down"));
         }
@@ -64,8 +75,8 @@ impl Gate {
                 "usage cannot be recorded at the moment, so nothing is run",
             ));
         }
-        self.check_declared_size(&routed)?;
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_full| {
+        self.check_declared_size(routed)?;
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_full| {
             Problem::new(
                 Code::ConcurrencyLimit,
                 format!(
@@ -73,7 +84,10 @@ impl Gate {
                     self.permits_max
                 ),
             )
-        })?;
+        })
+    }
+
+    fn open(&self, routed: Routed, permit: OwnedSemaphorePermit) -> Admitted {
         let trace_parent = trace_parent(routed.request.headers());
         let started_at_ms = self.clock.unix_ms();
         let meter = Meter::open(
@@ -84,19 +98,19 @@ impl Gate {
             trace_parent.as_deref().map(trace_id),
             started_at_ms,
         );
-        Ok(Admitted {
+        Admitted {
             routed,
             meter,
             trace_parent,
             _only_the_gate: (),
-        })
+        }
     }
 
-    /// A body that says itself that it is too long is refused before it is sent.
+    /// A body that says itself that it is too long is refused before it is taken.
     fn check_declared_size(&self, routed: &Routed) -> Result<(), Problem> {
         let most = match routed.target.kind {
             Kind::Http => self.request_body_bytes_max,
-            Kind::Event | Kind::Command => self.payload_bytes_max,
+            Kind::Event | Kind::Command => self.payload_bytes_max as u64,
         };
         let declared = routed.request.headers().get(header::CONTENT_LENGTH);
         let declared = declared

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use mayfly_invoker_api::{Body, Gauge, Input, InvokeError, InvokeErrorKind, Kind};
 use serde::de::IgnoredAny;
 
+use crate::body::{self, ReadError};
 use crate::code::Code;
 use crate::config::Bounds;
 use crate::ingress::gateway;
@@ -68,27 +69,17 @@ impl InputLimits {
     }
 
     async fn payload(&self, body: Body, meter: &Meter) -> Result<Bytes, Problem> {
-        let collecting = Limited::new(body, self.payload_bytes_max).collect();
-        let collected = tokio::time::timeout(self.payload_time_max, collecting)
-            .await
-            .map_err(|_elapsed| {
-                let seconds = self.payload_time_max.as_secs();
-                Problem::new(Code::Cancelled, format!("the body did not arrive within {seconds} s"))
-            })?;
-        let payload = collected.map_err(|error| self.refused(&*error))?.to_bytes();
-        meter.gauge().add_bytes_in(payload.len() as u64);
-        Ok(payload)
-    }
-
-    fn refused(&self, error: &(dyn std::error::Error + 'static)) -> Problem {
-        if error.is::<LengthLimitError>() {
-            let most = self.payload_bytes_max;
-            return Problem::new(
+        let most = self.payload_bytes_max;
+        let read = body::read(body, most, self.payload_time_max).await;
+        let payload = read.map_err(|error| match error {
+            ReadError::TooLong => Problem::new(
                 Code::PayloadTooLarge,
                 format!("this function takes at most {most} bytes"),
-            );
-        }
-        Problem::new(Code::Cancelled, format!("the body was cut off: {error}"))
+            ),
+            ReadError::Broken(message) => Problem::new(Code::Cancelled, message),
+        })?;
+        meter.gauge().add_bytes_in(payload.len() as u64);
+        Ok(payload)
     }
 }
 

@@ -69,7 +69,7 @@ impl Ingress {
     }
 
     async fn admit_and_dispatch(&self, routed: Routed) -> Result<dispatch::Answered, Problem> {
-        let admitted = self.gate.admit(routed)?;
+        let admitted = self.gate.admit(routed).await?;
         Ok(self.dispatcher.dispatch(admitted).await)
     }
 
