@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mayfly_invoker_api::{Digest, Kind};
@@ -38,9 +39,19 @@ impl Cache {
     }
 
     /// The code of `digest`, if there is an entry and it is authentic. A bad entry is removed.
-    pub(crate) async fn load(&self, digest: Digest) -> Option<Compiled> {
+    pub(crate) async fn load(self: &Arc<Self>, digest: Digest) -> Option<Compiled> {
+        let cache = Arc::clone(self);
+        // Reading and proving megabytes would keep this thread from its other tasks.
+        let loaded = tokio::task::spawn_blocking(move || cache.load_here(digest)).await;
+        loaded.unwrap_or_else(|error| {
+            tracing::error!(%digest, %error, "loading a cache entry failed");
+            None
+        })
+    }
+
+    fn load_here(&self, digest: Digest) -> Option<Compiled> {
         let path = self.path(digest);
-        let entry = match tokio::fs::read(&path).await {
+        let entry = match std::fs::read(&path) {
             Ok(entry) => entry,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => {
@@ -51,15 +62,19 @@ impl Cache {
         let compiled = self.open_entry(digest, entry);
         if compiled.is_none() {
             tracing::error!(%digest, "cache entry is not authentic; it is removed and made again");
-            tokio::fs::remove_file(&path)
-                .await
-                .unwrap_or_else(|error| tracing::warn!(%error, "it stays"));
+            std::fs::remove_file(&path).unwrap_or_else(|error| tracing::warn!(%error, "it stays"));
         }
         compiled
     }
 
     /// Writes the entry of `digest` in one step: a reader sees all of it or nothing.
-    pub(crate) async fn store(&self, digest: Digest, compiled: &Compiled) -> std::io::Result<()> {
+    pub(crate) async fn store(self: &Arc<Self>, digest: Digest, compiled: Arc<Compiled>) -> std::io::Result<()> {
+        let cache = Arc::clone(self);
+        let stored = tokio::task::spawn_blocking(move || cache.store_here(digest, &compiled)).await;
+        stored.map_err(std::io::Error::other)?
+    }
+
+    fn store_here(&self, digest: Digest, compiled: &Compiled) -> std::io::Result<()> {
         let mut entry = Vec::with_capacity(HEADER_BYTES + compiled.code.len());
         entry.extend_from_slice(MAGIC);
         entry.push(kind_byte(compiled.kind));
@@ -68,8 +83,8 @@ impl Cache {
         let path = self.path(digest);
         // Two who compile the same artifact at once must not write into one file.
         let unfinished = path.with_extension(format!("part{}", self.writes.fetch_add(1, Relaxed)));
-        tokio::fs::write(&unfinished, entry).await?;
-        tokio::fs::rename(&unfinished, &path).await
+        std::fs::write(&unfinished, entry)?;
+        std::fs::rename(&unfinished, &path)
     }
 
     fn open_entry(&self, digest: Digest, mut entry: Vec<u8>) -> Option<Compiled> {

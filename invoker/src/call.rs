@@ -2,11 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::Duration;
 
 use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Target};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::ticker::{Running, Ticker};
 
@@ -15,8 +17,8 @@ use crate::ticker::{Running, Ticker};
 pub(crate) struct Call {
     pub(crate) target: Arc<Target>,
     pub(crate) gauge: Arc<Gauge>,
-    pub(crate) deadline: tokio::time::Instant,
-    _stopwatch: Arc<Stopwatch>,
+    deadline: Instant,
+    stopwatch: Arc<Stopwatch>,
 }
 
 /// Writes the duration down when the last holder lets go of it, whatever the reason.
@@ -24,12 +26,16 @@ pub(crate) struct Call {
 struct Stopwatch {
     gauge: Arc<Gauge>,
     started: Instant,
+    /// What went before the try that counts, in microseconds.
+    not_counted_us: AtomicU64,
     _clock_ticks: Running,
 }
 
 impl Drop for Stopwatch {
     fn drop(&mut self) {
-        self.gauge.finish(microseconds_since(self.started));
+        let not_counted_us = self.not_counted_us.load(Relaxed);
+        self.gauge
+            .finish(microseconds_since(self.started).saturating_sub(not_counted_us));
     }
 }
 
@@ -40,27 +46,46 @@ impl Call {
         Self {
             target: Arc::clone(&invocation.target),
             gauge: Arc::clone(&gauge),
-            deadline: tokio::time::Instant::from_std(started + invocation.target.limits.timeout),
-            _stopwatch: Arc::new(Stopwatch {
+            deadline: started + invocation.target.limits.timeout,
+            stopwatch: Arc::new(Stopwatch {
                 gauge,
                 started,
+                not_counted_us: AtomicU64::new(0),
                 _clock_ticks: ticker.enter(),
             }),
         }
     }
 
-    /// Runs `work` until the deadline and counts its processor time.
+    /// Time that is left.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// The try so far was the platform's: what it used, printed and took is not the function's.
+    pub(crate) fn begin_again(&self) {
+        self.gauge.forget_try();
+        self.stopwatch
+            .not_counted_us
+            .store(microseconds_since(self.stopwatch.started), Relaxed);
+    }
+
+    /// Runs `work`, which is the platform's, until the deadline.
     pub(crate) async fn bounded<T>(&self, work: impl Future<Output = T>) -> Result<T, InvokeError> {
-        let metered = Metered {
+        let bounded = Bounded {
+            work,
+            deadline: self.deadline,
+            alarm: None,
+        };
+        bounded.await.ok_or_else(|| self.late())
+    }
+
+    /// Runs `work`, which is the guest's, until the deadline and counts its processor time.
+    pub(crate) async fn metered<T>(&self, work: impl Future<Output = T>) -> Result<T, InvokeError> {
+        self.bounded(Metered {
             work,
             gauge: &self.gauge,
-        };
-        tokio::select! {
-            // The clock first: when many guests compute, those that are late must not have another turn each.
-            biased;
-            () = tokio::time::sleep_until(self.deadline) => Err(self.late()),
-            done = metered => Ok(done),
-        }
+        })
+        .await
     }
 
     fn late(&self) -> InvokeError {
@@ -74,6 +99,39 @@ impl Call {
 
 pub(crate) fn microseconds_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+pin_project_lite::pin_project! {
+    /// Ends with `None` at the deadline. Most work is done at its first poll, and then no timer was ever set.
+    struct Bounded<F> {
+        #[pin]
+        work: F,
+        deadline: Instant,
+        #[pin]
+        alarm: Option<Sleep>,
+    }
+}
+
+impl<F: Future> Future for Bounded<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let mut this = self.project();
+        // The clock first: when many guests compute, those that are late must not have another turn each.
+        if Instant::now() >= *this.deadline {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(done) = this.work.poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        if this.alarm.is_none() {
+            this.alarm.set(Some(sleep_until(*this.deadline)));
+        }
+        match this.alarm.as_pin_mut() {
+            Some(alarm) => alarm.poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
+    }
 }
 
 pin_project_lite::pin_project! {

@@ -1,31 +1,25 @@
 //! Native code in memory, ready to be instantiated, one per artifact.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use mayfly_invoker_api::{
-    ArtifactSource, Digest, InvokeError, InvokeErrorKind, Kind, PrepareError, PrepareErrorKind, Prepared,
+    ArtifactSource, Digest, InvokeError, InvokeErrorKind, PrepareError, PrepareErrorKind, Prepared,
 };
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
-use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime_wasi::p2::bindings::CommandPre;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime::component::{Component, Linker};
 
-use crate::bindings::EventHandlerPre;
 use crate::cache::Cache;
 use crate::compile::{self, Compiled};
 use crate::config::Config;
 use crate::engine;
+use crate::guest::GuestPre;
 use crate::state::{self, State};
-
-/// A component with its imports resolved: what is left per instance is to allocate and to start.
-pub(crate) enum GuestPre {
-    Http(ProxyPre<State>),
-    Event(EventHandlerPre<State>),
-    Command(CommandPre<State>),
-}
 
 /// Whether an instance of a guest can serve a second invocation. Found out by trying, see [`crate::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +27,16 @@ pub(crate) enum Reuse {
     Unproven,
     Proven,
     Never,
+}
+
+impl Reuse {
+    /// A guest that spoils its own state fails in one of these ways; a limit or a deadline has another cause.
+    pub(crate) fn may_be_to_blame_for(kind: InvokeErrorKind) -> bool {
+        matches!(
+            kind,
+            InvokeErrorKind::Trapped | InvokeErrorKind::BadResponse | InvokeErrorKind::Failed
+        )
+    }
 }
 
 /// The code of one artifact.
@@ -51,16 +55,12 @@ impl Code {
         }
     }
 
-    pub(crate) fn set_reuse(&self, reuse: Reuse) {
-        self.reuse.store(reuse as u8, Relaxed);
-    }
-
-    fn kind(&self) -> Kind {
-        match self.guest {
-            GuestPre::Http(_) => Kind::Http,
-            GuestPre::Event(_) => Kind::Event,
-            GuestPre::Command(_) => Kind::Command,
-        }
+    /// Notes what was found out; the first finding stays.
+    pub(crate) fn settle_reuse(&self, found: Reuse) {
+        // Err means that it was settled already.
+        let _ = self
+            .reuse
+            .compare_exchange(Reuse::Unproven as u8, found as u8, Relaxed, Relaxed);
     }
 }
 
@@ -69,17 +69,21 @@ pub(crate) struct CodeStore {
     config: Config,
     engine: Engine,
     linker: Linker<State>,
-    cache: Cache,
+    cache: Arc<Cache>,
     artifacts: Arc<dyn ArtifactSource>,
-    loaded: moka::future::Cache<Digest, Arc<Code>>,
+    loaded: moka::sync::Cache<Digest, Arc<Code>>,
+    /// What is being loaded just now.
+    loading: Mutex<HashMap<Digest, Loading>>,
     compilers: Semaphore,
 }
+
+type Loading = Shared<BoxFuture<'static, Result<Arc<Code>, InvokeError>>>;
 
 impl CodeStore {
     pub(crate) fn open(config: Config, engine: &Engine, artifacts: Arc<dyn ArtifactSource>) -> wasmtime::Result<Self> {
         let linker = state::linker(engine)?;
-        let cache = Cache::open(&config, engine::compatibility(engine))?;
-        let loaded = moka::future::Cache::builder()
+        let cache = Arc::new(Cache::open(&config, engine::compatibility(engine))?);
+        let loaded = moka::sync::Cache::builder()
             .weigher(|_, code: &Arc<Code>| u32::try_from(code.bytes).unwrap_or(u32::MAX))
             .max_capacity(config.bounds.code_bytes_max)
             .build();
@@ -91,20 +95,21 @@ impl CodeStore {
             cache,
             artifacts,
             loaded,
+            loading: Mutex::default(),
             compilers,
         })
     }
 
     /// Checks and compiles `wasm`, unless there is code of it already.
     pub(crate) async fn prepare(&self, digest: Digest, wasm: &[u8]) -> Result<Prepared, PrepareError> {
-        if let Some(code) = self.loaded.get(&digest).await {
+        if let Some(code) = self.loaded.get(&digest) {
             return Ok(Prepared {
-                kind: code.kind(),
+                kind: code.guest.kind(),
                 code_bytes: code.bytes,
             });
         }
         let compiled = match self.cache.load(digest).await {
-            Some(compiled) => compiled,
+            Some(compiled) => Arc::new(compiled),
             None => self.compile(digest, wasm).await?,
         };
         Ok(Prepared {
@@ -114,41 +119,65 @@ impl CodeStore {
     }
 
     /// The code of `digest`; many who ask at once for code that is not in memory wait for one load.
-    pub(crate) async fn get(&self, digest: Digest) -> Result<Arc<Code>, InvokeError> {
-        if let Some(code) = self.loaded.get(&digest).await {
-            return Ok(code);
+    pub(crate) async fn get(self: &Arc<Self>, digest: Digest) -> Result<Arc<Code>, InvokeError> {
+        match self.loaded.get(&digest) {
+            Some(code) => Ok(code),
+            None => self.loading(digest).await,
         }
-        self.loaded
-            .try_get_with(digest, self.load(digest))
-            .await
-            .map_err(|error: Arc<InvokeError>| (*error).clone())
     }
 
-    async fn load(&self, digest: Digest) -> Result<Arc<Code>, InvokeError> {
+    /// A load is a task of its own: a caller that gives up must not stop what the next one will ask for again.
+    fn loading(self: &Arc<Self>, digest: Digest) -> Loading {
+        let start = || {
+            let store = Arc::clone(self);
+            let load = tokio::spawn(Arc::clone(self).load(digest));
+            let remembered = tokio::spawn(async move {
+                let loaded = load.await.unwrap_or_else(|error| {
+                    tracing::error!(%digest, %error, "a load of code failed");
+                    Err(not_loaded())
+                });
+                if let Ok(code) = &loaded {
+                    store.loaded.insert(digest, Arc::clone(code));
+                }
+                store.lock_loading().remove(&digest);
+                loaded
+            });
+            remembered
+                .map(|joined| joined.unwrap_or_else(|_cancelled| Err(not_loaded())))
+                .boxed()
+                .shared()
+        };
+        self.lock_loading().entry(digest).or_insert_with(start).clone()
+    }
+
+    fn lock_loading(&self) -> MutexGuard<'_, HashMap<Digest, Loading>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn load(self: Arc<Self>, digest: Digest) -> Result<Arc<Code>, InvokeError> {
         let compiled = match self.cache.load(digest).await {
-            Some(compiled) => compiled,
+            Some(compiled) => Arc::new(compiled),
             None => {
                 let wasm = self.artifacts.fetch(digest).await?;
                 self.compile_again(digest, wasm).await?
             }
         };
         let bytes = compiled.code.len() as u64;
-        let guest = self.link(&compiled).map_err(|error| {
+        // Relocating megabytes would keep this thread from its other tasks.
+        let linked = tokio::task::spawn_blocking(move || self.link(&compiled)).await;
+        let guest = linked.map_err(wasmtime::Error::from).flatten().map_err(|error| {
             tracing::error!(%digest, ?error, "native code cannot be loaded");
-            InvokeError::new(
-                InvokeErrorKind::Internal,
-                "the function's code could not be loaded; see the server's log",
-            )
+            not_loaded()
         })?;
         Ok(Arc::new(Code {
             guest,
-            reuse: AtomicU8::new(0),
+            reuse: AtomicU8::new(Reuse::Unproven as u8),
             bytes,
         }))
     }
 
     /// For an artifact that was accepted once: a refusal now is the platform's fault, not the function's.
-    async fn compile_again(&self, digest: Digest, wasm: Bytes) -> Result<Compiled, InvokeError> {
+    async fn compile_again(&self, digest: Digest, wasm: Bytes) -> Result<Arc<Compiled>, InvokeError> {
         tracing::info!(%digest, "no native code in the cache: compiling");
         self.compile(digest, &wasm).await.map_err(|error| {
             tracing::error!(%digest, %error, "an accepted artifact no longer compiles");
@@ -159,14 +188,14 @@ impl CodeStore {
         })
     }
 
-    async fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<Compiled, PrepareError> {
+    async fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<Arc<Compiled>, PrepareError> {
         let _permit = self
             .compilers
             .acquire()
             .await
             .map_err(|_closed| PrepareError::new(PrepareErrorKind::Internal, "the invoker is shutting down"))?;
-        let compiled = compile::compile(&self.config, wasm).await?;
-        if let Err(error) = self.cache.store(digest, &compiled).await {
+        let compiled = Arc::new(compile::compile(&self.config, wasm).await?);
+        if let Err(error) = self.cache.store(digest, Arc::clone(&compiled)).await {
             // The code is good; only the next start of this process pays for it.
             tracing::warn!(%digest, %error, "native code could not be kept on disk");
         }
@@ -175,13 +204,15 @@ impl CodeStore {
 
     fn link(&self, compiled: &Compiled) -> wasmtime::Result<GuestPre> {
         let component = deserialize(&self.engine, &compiled.code)?;
-        let pre: InstancePre<State> = self.linker.instantiate_pre(&component)?;
-        Ok(match compiled.kind {
-            Kind::Http => GuestPre::Http(ProxyPre::new(pre)?),
-            Kind::Event => GuestPre::Event(EventHandlerPre::new(pre)?),
-            Kind::Command => GuestPre::Command(CommandPre::new(pre)?),
-        })
+        GuestPre::new(self.linker.instantiate_pre(&component)?, compiled.kind)
     }
+}
+
+fn not_loaded() -> InvokeError {
+    InvokeError::new(
+        InvokeErrorKind::Internal,
+        "the function's code could not be loaded; see the server's log",
+    )
 }
 
 #[expect(unsafe_code, reason = "the one place where bytes become native code")]

@@ -1,9 +1,8 @@
 //! Running a command guest: the event on standard input, the answer on standard output, a fresh instance every time.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use mayfly_invoker_api::{InvokeError, InvokeErrorKind};
+use tokio::time::Instant;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
@@ -25,20 +24,23 @@ pub(crate) async fn run(
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
     let mut store = state::store(engine, guest_state);
-    store.data().console.begin(&call.gauge);
-    let ended = call.bounded(start_and_run(pool, pre, &mut store, call)).await;
-    call.gauge.note_memory_bytes(store.data().limiter.memory_bytes());
-    let code = match ended? {
+    store.data_mut().begin(&call.gauge);
+    let ended = call.metered(start_and_run(pool, pre, &mut store, call)).await;
+    let ended = ended?;
+    let answer = stdout.contents();
+    if answer.len() > ANSWER_BYTES_MAX {
+        return Err(too_long());
+    }
+    let code = match ended {
         Ok(Ok(())) => 0,
         Ok(Err(())) => 1,
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(exit) => exit.0,
-            None if stdout.contents().len() >= ANSWER_BYTES_MAX => return Err(too_long()),
             None => return Err(blame(&error, store.data(), call)),
         },
     };
     match code {
-        0 => Ok(stdout.contents()),
+        0 => Ok(answer),
         // WASI 0.2 tells success from failure only; preview 1 codes arrive as 1.
         1 => Err(failed("the command ended with an exit code other than 0".to_owned())),
         code => Err(failed(format!("the command ended with exit code {code}"))),

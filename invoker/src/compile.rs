@@ -1,4 +1,6 @@
-//! Compiling, in a process of its own: a hostile file may eat memory and time there, and nothing else.
+//! Compiling, in a process of its own: the memory and the time that a hostile file may eat are bounded there, and a crash
+//! of the compiler is not a crash of the server. The process runs as the server's user; it is no wall against a file that
+//! takes the compiler over.
 //!
 //! The parent sends the wasm bytes on standard input. The child answers with one line of JSON, the [`Verdict`], and,
 //! if that is good, with the native code until end of file.
@@ -14,6 +16,7 @@ use tokio::process::{Child, Command};
 use wasmtime::component::Component;
 
 use crate::config::{COMPILE_CPU_SECONDS_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_OUTPUT_BYTES_MAX, Config};
+use crate::guest::GuestPre;
 use crate::{engine, inspect, state};
 
 /// Longest first line of the child, in bytes.
@@ -42,21 +45,18 @@ enum Verdict {
 pub(crate) async fn compile(config: &Config, wasm: &[u8]) -> Result<Compiled, PrepareError> {
     let mut child = spawn(config)?;
     let answer = tokio::time::timeout(config.bounds.compile_time_max, converse(&mut child, wasm)).await;
+    // It has said all that will be heard of it.
+    if let Err(error) = child.kill().await {
+        tracing::warn!(%error, "compiling process could not be ended");
+    }
     match answer {
         Ok(Ok(compiled)) => compiled,
-        // The child ended or closed its pipes before it had said anything useful: it ran into one of its limits.
+        // It closed its pipes before it had said anything useful: it ran into one of its limits.
         Ok(Err(error)) => {
-            let status = child.wait().await;
-            tracing::warn!(%error, ?status, "compiling process gave no answer");
+            tracing::warn!(%error, "compiling process gave no answer");
             Err(over_limit())
         }
-        Err(_elapsed) => {
-            child
-                .kill()
-                .await
-                .unwrap_or_else(|error| tracing::warn!(%error, "compiling process was gone already"));
-            Err(over_limit())
-        }
+        Err(_elapsed) => Err(over_limit()),
     }
 }
 
@@ -95,7 +95,7 @@ async fn converse(child: &mut Child, wasm: &[u8]) -> std::io::Result<Result<Comp
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(std::io::Error::other("the child has no pipes"));
     };
-    // Both ends at once: the child reads everything before it writes, so this cannot block for ever.
+    // The child reads everything before it writes, so one end after the other cannot block.
     stdin.write_all(wasm).await?;
     drop(stdin);
     let mut stdout = BufReader::new(stdout.take(COMPILE_OUTPUT_BYTES_MAX));
@@ -189,10 +189,12 @@ fn compile_here(wasm: Vec<u8>) -> Result<Compiled, PrepareError> {
     let inspected = inspect::inspect(wasm)?;
     let engine = engine::compiling().map_err(failed)?;
     let component = Component::new(&engine, &inspected.component).map_err(failed)?;
-    // Linking here tells of imports that have a known name and another shape.
-    state::linker(&engine)
-        .and_then(|linker| linker.instantiate_pre(&component).map(drop))
-        .map_err(|error| PrepareError::new(PrepareErrorKind::UnsupportedImport, format!("{error:#}")))?;
+    // Linking here tells of imports and exports that have a known name and another shape.
+    let refused = |kind| move |error: wasmtime::Error| PrepareError::new(kind, format!("{error:#}"));
+    let pre = state::linker(&engine)
+        .and_then(|linker| linker.instantiate_pre(&component))
+        .map_err(refused(PrepareErrorKind::UnsupportedImport))?;
+    GuestPre::new(pre, inspected.kind).map_err(refused(PrepareErrorKind::NoUsableExport))?;
     let code = component.serialize().map_err(failed)?;
     Ok(Compiled {
         kind: inspected.kind,

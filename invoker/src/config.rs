@@ -64,7 +64,7 @@ pub(crate) const FIBER_STACK_BYTES: usize = 2 << 20;
 /// Core instances inside one component; componentize-py makes more than 30.
 pub(crate) const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
 /// Linear memories inside one component.
-pub(crate) const MEMORIES_PER_COMPONENT_MAX: u32 = 16;
+pub(crate) const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
 /// Tables inside one component.
 pub(crate) const TABLES_PER_COMPONENT_MAX: u32 = 64;
 /// Elements of one table.
@@ -76,8 +76,8 @@ pub(crate) const TABLE_ELEMENTS_TOTAL_MAX: usize = 400_000;
 pub(crate) const HOSTCALL_BYTES_MAX: usize = 8 << 20;
 /// Live component-model handles of one store.
 pub(crate) const HANDLES_MAX: usize = 10_000;
-/// Host resources of one store.
-pub(crate) const RESOURCES_MAX: usize = 10_000;
+/// Host resources of one store; each may hold [`HEADER_BYTES_MAX`] of the host's memory.
+pub(crate) const RESOURCES_MAX: usize = 1_000;
 /// Random bytes that a guest may ask for in one call.
 pub(crate) const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Header fields that a guest may build, in bytes.
@@ -93,6 +93,9 @@ pub(crate) const LOG_BYTES_MAX: usize = 256 << 10;
 pub(crate) const LOG_ENTRIES_MAX: usize = 4_096;
 /// Request body that is kept for a second try while it is unknown whether a guest can be reused, in bytes.
 pub(crate) const REPLAY_BYTES_MAX: usize = 64 << 10;
+
+/// How long an invocation waits for code that has to be compiled again.
+pub(crate) const CODE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Address space of a compiling process, in bytes.
 pub(crate) const COMPILE_MEMORY_BYTES_MAX: u64 = 4 << 30;

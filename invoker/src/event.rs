@@ -10,14 +10,14 @@ use crate::call::Call;
 use crate::config::ANSWER_BYTES_MAX;
 use crate::instance::{Guest, Instance, InstancePool, blame};
 
-/// What an event guest is told about its invocation.
-pub(crate) fn context(invocation: &Invocation) -> GuestContext {
+/// What an event guest is told about its invocation, which has `remaining` time left.
+pub(crate) fn context(invocation: &Invocation, remaining: Duration) -> GuestContext {
     let target = &invocation.target;
     GuestContext {
         invocation_id: invocation.id.to_string(),
         event_id: invocation.event_id.clone(),
         attempt: invocation.attempt,
-        deadline_ms: unix_ms_in(target.limits.timeout),
+        deadline_ms: unix_ms_in(remaining),
         namespace: target.namespace.to_string(),
         function: target.function.to_string(),
         version: target.version,
@@ -53,13 +53,13 @@ pub(crate) async fn serve(
     let work = handler
         .mayfly_function_handler()
         .call_handle(&mut instance.store, event, context);
-    let called = call.bounded(work).await;
+    let called = call.metered(work).await;
     let answer = match called {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(blame(&error, instance.store.data(), call)),
         Err(late) => Err(late),
     };
-    instance.end(call);
+    instance.end();
     let answer = answer?;
     instance.release(pool);
     match answer {

@@ -20,6 +20,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use crate::call::Call;
+use crate::code::{Code, Reuse};
 use crate::instance::{Guest, Instance, InstancePool, blame};
 
 type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
@@ -32,6 +33,7 @@ pub(crate) async fn serve(
     request: Request<Body>,
 ) -> Result<Response<Body>, InvokeError> {
     let (head_sender, mut head) = oneshot::channel();
+    let on_trial = instance.on_trial();
     let mut guest = Box::pin(run_guest(instance, call.clone(), request, head_sender));
     let early = tokio::select! {
         // The guest first: most have answered and ended by the time it gives way.
@@ -46,7 +48,7 @@ pub(crate) async fn serve(
     match early {
         Ok(head) => {
             let response = response_of(Some(head))?;
-            Ok(streaming(Arc::clone(pool), guest, response))
+            Ok(streaming(Arc::clone(pool), guest, on_trial, response))
         }
         // The guest dropped its outparam without an answer; what it does after that does not matter.
         Err(_dropped) => {
@@ -64,16 +66,13 @@ async fn run_guest(
     head: oneshot::Sender<Head>,
 ) -> Result<Instance, InvokeError> {
     instance.begin(&call);
-    let called = call.bounded(call_handle(&mut instance, request, head)).await;
+    let called = call.metered(call_handle(&mut instance, request, head)).await;
     let ended = match called {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(blame(&error, instance.store.data(), &call)),
         Err(late) => Err(late),
     };
-    instance.end(&call);
-    if ended.is_err() {
-        instance.note_late_failure();
-    }
+    instance.end();
     ended.map(|()| instance)
 }
 
@@ -149,13 +148,26 @@ fn finished(pool: &Arc<InstancePool>, instance: Instance, response: Response<Hyp
 fn streaming(
     pool: Arc<InstancePool>,
     guest: Pin<Box<impl Future<Output = Result<Instance, InvokeError>> + Send + 'static>>,
+    on_trial: Option<Arc<Code>>,
     response: Response<HyperOutgoingBody>,
 ) -> Response<Body> {
     // Not detached: the body owns the task, and a client that goes away takes both along.
     let guest = AbortOnDropHandle::new(tokio::spawn(async move {
-        let instance = guest.await?;
-        instance.release(&pool);
-        Ok(())
+        match guest.await {
+            Ok(instance) => {
+                instance.release(&pool);
+                Ok(())
+            }
+            Err(error) => {
+                // Its answer had begun, so it cannot be run again; at least nobody else pays for it.
+                if let Some(code) = on_trial
+                    && Reuse::may_be_to_blame_for(error.kind())
+                {
+                    code.settle_reuse(Reuse::Never);
+                }
+                Err(error)
+            }
+        }
     }));
     response.map(|frames| {
         GuestBody {

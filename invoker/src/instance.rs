@@ -1,15 +1,16 @@
 //! One instantiated component in one store.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use mayfly_invoker_api::{InvokeError, InvokeErrorKind, Target};
+use tokio::time::Instant;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use crate::bindings::EventHandler;
 use crate::call::{Call, microseconds_since};
-use crate::code::{Code, GuestPre, Reuse};
+use crate::code::{Code, Reuse};
+use crate::guest::GuestPre;
 use crate::pool::Pool;
 use crate::state::{self, State};
 
@@ -40,7 +41,7 @@ impl Instance {
         call: &Call,
     ) -> Result<Self, InvokeError> {
         let started = Instant::now();
-        let created = call.bounded(Self::instantiate(engine, pool, code, call)).await;
+        let created = call.metered(Self::instantiate(engine, pool, code, call)).await;
         call.gauge.add_init_us(microseconds_since(started));
         created?
     }
@@ -53,7 +54,7 @@ impl Instance {
     ) -> Result<Self, InvokeError> {
         loop {
             let mut store = state::store(engine, State::new(&call.target));
-            store.data().console.begin(&call.gauge);
+            store.data_mut().begin(&call.gauge);
             let guest = match &code.guest {
                 GuestPre::Http(pre) => pre.instantiate_async(&mut store).await.map(Guest::Http),
                 GuestPre::Event(pre) => pre.instantiate_async(&mut store).await.map(Guest::Event),
@@ -81,21 +82,20 @@ impl Instance {
         self.served == 0
     }
 
-    /// Sends output to this invocation from now on.
+    /// What the guest prints and uses from now on is this invocation's.
     pub(crate) fn begin(&mut self, call: &Call) {
-        self.store.data().console.begin(&call.gauge);
+        self.store.data_mut().begin(&call.gauge);
     }
 
-    /// Notes what the invocation used, after the guest has ended in whatever way.
-    pub(crate) fn end(&mut self, call: &Call) {
-        call.gauge.note_memory_bytes(self.store.data().limiter.memory_bytes());
-        self.store.data().console.end();
+    /// The guest has ended, in whatever way.
+    pub(crate) fn end(&mut self) {
+        self.store.data_mut().end();
     }
 
     /// Gives an instance that has ended well to the pool, and learns from it.
     pub(crate) fn release(mut self, pool: &InstancePool) {
-        if self.served > 0 && self.code.reuse() == Reuse::Unproven {
-            self.code.set_reuse(Reuse::Proven);
+        if let Some(code) = self.on_trial() {
+            code.settle_reuse(Reuse::Proven);
         }
         self.served += 1;
         if self.code.reuse() != Reuse::Never {
@@ -104,11 +104,9 @@ impl Instance {
         }
     }
 
-    /// A reuse that failed after its answer had begun cannot be run again; at least nobody else pays for it.
-    pub(crate) fn note_late_failure(&self) {
-        if self.served > 0 && self.code.reuse() == Reuse::Unproven {
-            self.code.set_reuse(Reuse::Never);
-        }
+    /// The code of which it is not known yet whether it bears the reuse that is happening now.
+    pub(crate) fn on_trial(&self) -> Option<Arc<Code>> {
+        (self.served > 0 && self.code.reuse() == Reuse::Unproven).then(|| Arc::clone(&self.code))
     }
 }
 

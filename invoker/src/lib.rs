@@ -16,6 +16,7 @@ mod config;
 mod console;
 mod engine;
 mod event;
+mod guest;
 mod http;
 mod inspect;
 mod instance;
@@ -72,7 +73,7 @@ impl Invoker {
             let engine = engine::serving(&config.bounds)?;
             let ticker = Ticker::start(&engine)?;
             let pool = Pool::new(config.bounds.idle_instances_max, config.bounds.idle_time);
-            let codes = CodeStore::open(config, &engine, artifacts)?;
+            let codes = Arc::new(CodeStore::open(config, &engine, artifacts)?);
             Ok(Self {
                 host: Arc::new(Host {
                     engine,

@@ -1,5 +1,8 @@
 //! Memory and table limits, summed over everything in one store: a component may hold many memories.
 
+use std::sync::Arc;
+
+use mayfly_invoker_api::Gauge;
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::config::{
@@ -15,6 +18,8 @@ pub(crate) struct Limiter {
     last_growth_bytes: usize,
     table_elements: usize,
     refused: bool,
+    /// Of the invocation that is running.
+    gauge: Option<Arc<Gauge>>,
 }
 
 impl Limiter {
@@ -25,15 +30,22 @@ impl Limiter {
             last_growth_bytes: 0,
             table_elements: 0,
             refused: false,
+            gauge: None,
         }
     }
 
-    /// Size of all linear memories together.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        self.memory_bytes as u64
+    /// From now on the guest's memory counts for this invocation.
+    pub(crate) fn begin(&mut self, gauge: &Arc<Gauge>) {
+        self.refused = false;
+        gauge.note_memory_bytes(self.memory_bytes as u64);
+        self.gauge = Some(Arc::clone(gauge));
     }
 
-    /// Whether the guest was ever refused space; if it then dies, that is why.
+    pub(crate) fn end(&mut self) {
+        self.gauge = None;
+    }
+
+    /// Whether the guest was refused space in this invocation; if it then dies, that is why.
     pub(crate) fn refused(&self) -> bool {
         self.refused
     }
@@ -52,6 +64,9 @@ impl ResourceLimiter for Limiter {
         }
         self.memory_bytes = total;
         self.last_growth_bytes = growth;
+        if let Some(gauge) = &self.gauge {
+            gauge.note_memory_bytes(total as u64);
+        }
         Ok(true)
     }
 
@@ -101,7 +116,23 @@ mod tests {
         assert!(!limiter.refused());
         assert!(!limiter.memory_growing(40, 41, None).unwrap());
         assert!(limiter.refused());
-        assert_eq!(limiter.memory_bytes(), 100);
+        assert_eq!(limiter.memory_bytes, 100);
+    }
+
+    #[test]
+    fn each_invocation_has_its_own_peak_and_its_own_refusal() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(60, 101, None).unwrap());
+        let gauge = Arc::new(Gauge::default());
+        limiter.begin(&gauge);
+        assert!(!limiter.refused());
+        assert_eq!(gauge.memory_peak_bytes(), 60);
+        assert!(limiter.memory_growing(60, 70, None).unwrap());
+        assert_eq!(gauge.memory_peak_bytes(), 70);
+        limiter.end();
+        assert!(limiter.memory_growing(70, 80, None).unwrap());
+        assert_eq!(gauge.memory_peak_bytes(), 70);
     }
 
     #[test]
@@ -116,6 +147,6 @@ mod tests {
         let mut limiter = Limiter::new(100);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         limiter.memory_grow_failed(wasmtime::Error::msg("no pages")).unwrap();
-        assert_eq!(limiter.memory_bytes(), 0);
+        assert_eq!(limiter.memory_bytes, 0);
     }
 }

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
-use mayfly_invoker_api::{Input, Invocation, InvokeError, InvokeErrorKind, Kind, Output, Start};
+use mayfly_invoker_api::{Digest, Input, Invocation, InvokeError, InvokeErrorKind, Kind, Output, Start};
 
 use crate::bindings::GuestContext;
 use crate::call::Call;
-use crate::code::{Code, CodeStore, GuestPre, Reuse};
+use crate::code::{Code, CodeStore, Reuse};
+use crate::config::CODE_WAIT_MAX;
+use crate::guest::GuestPre;
 use crate::instance::{Instance, InstancePool};
 use crate::replay::{self, Replayable};
 use crate::ticker::Ticker;
@@ -19,16 +21,16 @@ use crate::{command, event, http};
 /// What all invocations of one process share.
 pub(crate) struct Host {
     pub(crate) engine: wasmtime::Engine,
-    pub(crate) codes: CodeStore,
+    pub(crate) codes: Arc<CodeStore>,
     pub(crate) pool: Arc<InstancePool>,
     pub(crate) ticker: Ticker,
 }
 
 /// Runs `invocation` and says how it went.
 pub(crate) async fn run(host: &Host, invocation: Invocation) -> Result<Output, InvokeError> {
+    let code = code_of(host, invocation.target.artifact).await?;
     let call = Call::begin(&host.ticker, &invocation);
-    let code = call.bounded(host.codes.get(call.target.artifact)).await??;
-    let context = event::context(&invocation);
+    let context = event::context(&invocation, call.remaining());
     match (&code.guest, invocation.input) {
         (GuestPre::Command(pre), Input::Payload(stdin)) => {
             call.gauge.set_start(Start::Cold);
@@ -41,6 +43,19 @@ pub(crate) async fn run(host: &Host, invocation: Invocation) -> Result<Output, I
         }
         _ => Err(wrong_input(call.target.kind)),
     }
+}
+
+/// Getting the code is the platform's work: the function's time has not begun.
+async fn code_of(host: &Host, artifact: Digest) -> Result<Arc<Code>, InvokeError> {
+    let code = host.codes.get(artifact);
+    tokio::time::timeout(CODE_WAIT_MAX, code)
+        .await
+        .unwrap_or_else(|_elapsed| {
+            Err(InvokeError::new(
+                InvokeErrorKind::Overloaded,
+                "the function's code is still being compiled; try again in a moment",
+            ))
+        })
 }
 
 fn wrong_input(kind: Kind) -> InvokeError {
@@ -68,25 +83,18 @@ async fn run_reusable(
         Reuse::Unproven => match call.bounded(replay::keep(input)).await? {
             Replayable::Yes { first, again } => match serve(host, warm, call, context, first).await {
                 // A reuse that ended well has proven the guest: then the failure is its answer.
-                Err(error) if code.reuse() != Reuse::Proven && may_come_from_reuse(error.kind()) => {
+                Err(error) if code.reuse() != Reuse::Proven && Reuse::may_be_to_blame_for(error.kind()) => {
                     rerun(host, code, call, context, again).await
                 }
                 answered => answered,
             },
             Replayable::No(input) => {
-                host.pool.put(&call.target, warm);
+                // The fresh one takes its place: with both in the pool it would grow with every such call.
+                drop(warm);
                 run_fresh(host, code, call, context, input).await
             }
         },
     }
-}
-
-/// A guest that spoils its own state fails in one of these ways; a limit or a deadline has another cause.
-fn may_come_from_reuse(kind: InvokeErrorKind) -> bool {
-    matches!(
-        kind,
-        InvokeErrorKind::Trapped | InvokeErrorKind::BadResponse | InvokeErrorKind::Failed
-    )
 }
 
 /// The second try of a failed reuse. Only if a fresh instance does better was the reuse to blame.
@@ -97,10 +105,9 @@ async fn rerun(
     context: &GuestContext,
     input: Input,
 ) -> Result<Output, InvokeError> {
-    // What the failed try printed would look like the output of this invocation twice.
-    drop(call.gauge.take_logs());
+    call.begin_again();
     let output = run_fresh(host, code, call, context, input).await?;
-    code.set_reuse(Reuse::Never);
+    code.settle_reuse(Reuse::Never);
     host.pool.forget(&call.target);
     tracing::info!(
         function = %call.target.function, version = call.target.version,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::uri::Scheme;
-use mayfly_invoker_api::{LogStream, Target};
+use mayfly_invoker_api::{Gauge, LogStream, Target};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
@@ -44,6 +44,18 @@ impl State {
         })
     }
 
+    /// What the guest prints and uses from now on is this invocation's.
+    pub(crate) fn begin(&mut self, gauge: &Arc<Gauge>) {
+        self.console.begin(gauge);
+        self.limiter.begin(gauge);
+    }
+
+    /// The invocation has ended.
+    pub(crate) fn end(&mut self) {
+        self.console.end();
+        self.limiter.end();
+    }
+
     fn build(target: &Target, stdio: impl FnOnce(&mut WasiCtxBuilder, &Arc<Console>)) -> Self {
         let console = Arc::new(Console::default());
         let mut wasi = WasiCtxBuilder::new();
@@ -71,9 +83,9 @@ impl State {
     }
 }
 
-/// An answer pipe of the largest allowed size; a command that writes more is stopped.
+/// An answer pipe. It takes one byte more than is allowed, so that too long an answer can be told from one that fits.
 pub(crate) fn answer_pipe() -> MemoryOutputPipe {
-    MemoryOutputPipe::new(ANSWER_BYTES_MAX)
+    MemoryOutputPipe::new(ANSWER_BYTES_MAX + 1)
 }
 
 /// A store with every bound set.

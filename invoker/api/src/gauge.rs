@@ -3,7 +3,10 @@
 //! The invoker writes while the guest runs; the controller may read at any moment. So usage is known even when the
 //! caller goes away in the middle and the call's future is dropped.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -87,16 +90,25 @@ impl Gauge {
         }
     }
 
-    /// The guest has ended, `duration_us` after its instance was asked for.
+    /// The guest has ended, `duration_us` after its instance was asked for; its code was there by then.
     pub fn finish(&self, duration_us: u64) {
         self.duration_us.store(duration_us, Relaxed);
-        self.finished.store(true, Relaxed);
+        // Who sees that it has ended sees for how long it ran.
+        self.finished.store(true, Release);
     }
 
     /// Wall time of the guest, instantiation included; `None` while it runs.
     #[must_use]
     pub fn duration_us(&self) -> Option<u64> {
-        self.finished.load(Relaxed).then(|| self.duration_us.load(Relaxed))
+        self.finished.load(Acquire).then(|| self.duration_us.load(Relaxed))
+    }
+
+    /// Forgets what the guest has used and printed so far, because it is run again and only that counts.
+    pub fn forget_try(&self) {
+        self.init_us.store(0, Relaxed);
+        self.cpu_ns.store(0, Relaxed);
+        self.memory_peak_bytes.store(0, Relaxed);
+        drop(self.take_logs());
     }
 
     /// Adds the time that making the instance took.
