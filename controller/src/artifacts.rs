@@ -23,6 +23,13 @@ pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
+/// The name of bytes that may be many: hashing them on this thread would keep it from its other tasks.
+pub(crate) async fn digest_of_large(bytes: Bytes) -> Digest {
+    let hashing = tokio::task::spawn_blocking(move || digest_of(&bytes)).await;
+    // A digest that nothing has.
+    hashing.unwrap_or(Digest::from_bytes([0; 32]))
+}
+
 impl ArtifactFolder {
     /// Opens `dir` and makes it if it is not there.
     ///
@@ -46,6 +53,11 @@ impl ArtifactFolder {
         tokio::fs::rename(&unfinished, &path).await?;
         // The name must survive a power cut too: a version will be recorded that needs it.
         tokio::fs::File::open(&self.dir).await?.sync_all().await
+    }
+
+    /// Whether the file is there. What is in it is looked at when it is used.
+    pub(crate) async fn has(&self, digest: Digest) -> bool {
+        tokio::fs::try_exists(self.path(digest)).await.unwrap_or(false)
     }
 
     fn path(&self, digest: Digest) -> PathBuf {

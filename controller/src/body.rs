@@ -18,7 +18,9 @@ use crate::config::{DISCARD_TIME_MAX, DISCARDED_TIMES_MAX};
 pub(crate) enum ReadError {
     /// It has more bytes than are allowed.
     TooLong,
-    /// It did not arrive in time, or was cut off.
+    /// It did not arrive in time.
+    TooSlow(String),
+    /// It was cut off.
     Broken(String),
 }
 
@@ -46,7 +48,9 @@ where
         .await
         .unwrap_or_else(|_elapsed| {
             let seconds = time_max.as_secs();
-            Err(ReadError::Broken(format!("the body did not arrive within {seconds} s")))
+            Err(ReadError::TooSlow(format!(
+                "the body did not arrive within {seconds} s"
+            )))
         });
     if let Err(ReadError::TooLong) = read {
         discard(body, bytes_max.saturating_mul(DISCARDED_TIMES_MAX)).await;

@@ -19,6 +19,7 @@ pub enum Code {
     CompileFailed,
     CompileLimit,
     ConcurrencyLimit,
+    DatabaseUnavailable,
     DeadlineExceeded,
     DigestMismatch,
     FunctionFailed,
@@ -38,6 +39,7 @@ pub enum Code {
     NoUsableExport,
     Overloaded,
     PayloadTooLarge,
+    RequestTimeout,
     RouteNotFound,
     ShuttingDown,
     Unauthorized,
@@ -57,6 +59,7 @@ impl Code {
             Self::CompileFailed => "compile_failed",
             Self::CompileLimit => "compile_limit",
             Self::ConcurrencyLimit => "concurrency_limit",
+            Self::DatabaseUnavailable => "database_unavailable",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::DigestMismatch => "digest_mismatch",
             Self::FunctionFailed => "function_failed",
@@ -76,6 +79,7 @@ impl Code {
             Self::NoUsableExport => "no_usable_export",
             Self::Overloaded => "overloaded",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::RequestTimeout => "request_timeout",
             Self::RouteNotFound => "route_not_found",
             Self::ShuttingDown => "shutting_down",
             Self::Unauthorized => "unauthorized",
@@ -110,7 +114,10 @@ impl Code {
             | Self::InvalidJson
             | Self::InvalidName
             | Self::InvalidParameter => S::BAD_REQUEST,
-            Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => S::SERVICE_UNAVAILABLE,
+            Self::DatabaseUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
+                S::SERVICE_UNAVAILABLE
+            }
+            Self::RequestTimeout => S::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::Unauthorized => S::UNAUTHORIZED,
         }
@@ -127,6 +134,7 @@ impl Code {
             Self::CompileFailed => "rebuild the file with a current toolchain",
             Self::CompileLimit => "split very large functions or leave out unused code",
             Self::ConcurrencyLimit => "try again after the time in Retry-After",
+            Self::DatabaseUnavailable => "try again; if it stays, see whether the database is running",
             Self::DeadlineExceeded => "raise the limit with `fn deploy --timeout` or do less per call",
             Self::DigestMismatch => "send exactly the bytes whose sha256 is in the path",
             Self::FunctionFailed => "look at `fn logs` for what it printed",
@@ -146,6 +154,7 @@ impl Code {
             Self::NoUsableExport => "build an HTTP handler, an event handler or a command",
             Self::Overloaded => "try again after the time in Retry-After",
             Self::PayloadTooLarge => "send less, or a reference to the data",
+            Self::RequestTimeout => "send the whole body without long pauses",
             Self::RouteNotFound => "functions are at /NAME, the API is under /v1 of the admin address",
             Self::ShuttingDown => "try again after the time in Retry-After",
             Self::Unauthorized => "send `Authorization: Bearer TOKEN`, or set MAYFLY_TOKEN for `fn`",

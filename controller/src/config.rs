@@ -54,6 +54,8 @@ pub(crate) const ENV_VARS_MAX: usize = 128;
 pub(crate) const ENV_BYTES_MAX: usize = 32 << 10;
 /// How long a client may take to upload an artifact.
 pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
+/// How long a request waits for the database when its function is known from before.
+pub(crate) const LOOK_UP_TIME_MAX: Duration = Duration::from_millis(250);
 /// A body that is too long is read on up to this many times its bound before it is cut off.
 pub(crate) const DISCARDED_TIMES_MAX: usize = 4;
 /// How long a body that is too long is read on.

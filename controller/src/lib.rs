@@ -21,7 +21,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use mayfly_invoker_api::{Invoke, InvokeError, InvokeErrorKind};
+use mayfly_invoker_api::{Digest, Invoke, InvokeError, InvokeErrorKind, Namespace};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::ingress::{Ingress, ResponseBody};
 use crate::ledger::Ledger;
 use crate::server::Answer;
-use crate::store::Store;
+use crate::store::{Artifact, Store, StoreError};
 
 pub use admin::token::{AdminToken, knows_token, make_admin_token};
 pub use artifacts::ArtifactFolder;
@@ -55,6 +55,16 @@ pub struct Parts {
     pub process: [u8; 6],
     /// How much of the machine may be used.
     pub bounds: Bounds,
+}
+
+impl Parts {
+    /// An artifact of the namespace whose bytes are here. Without them it has to be uploaded again.
+    async fn present_artifact(&self, namespace: &Namespace, digest: Digest) -> Result<Option<Artifact>, StoreError> {
+        match self.store.artifact(namespace, digest).await? {
+            Some(artifact) if self.artifacts.has(digest).await => Ok(Some(artifact)),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl std::fmt::Debug for Parts {

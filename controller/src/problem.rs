@@ -103,8 +103,25 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
-        Self::new(Code::Internal, "the database could not be read or written")
+        Self::from(&error)
+    }
+}
+
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::TooManyRows(_) | StoreError::OutOfRange(_) => {
+                Self::new(Code::InvalidParameter, format!("{error}; narrow the range of time"))
+            }
+            StoreError::Unavailable(_) => {
+                tracing::warn!(error = error as &dyn std::error::Error, "the database is away");
+                Self::new(Code::DatabaseUnavailable, "the database does not answer at the moment")
+            }
+            _ => {
+                tracing::error!(error = error as &dyn std::error::Error, "the store failed");
+                Self::new(Code::Internal, "the database could not be read or written")
+            }
+        }
     }
 }
 

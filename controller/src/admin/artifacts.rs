@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::admin::Admin;
 use crate::admin::extract::{InNamespace, invalid_parameter, time};
-use crate::artifacts::digest_of;
+use crate::artifacts::digest_of_large;
 use crate::body::{self, ReadError};
 use crate::code::Code;
 use crate::config::UPLOAD_TIME_MAX;
@@ -53,7 +53,7 @@ impl DigestInPath {
     }
 }
 
-/// Says whether the namespace has this artifact.
+/// Says whether the namespace has this artifact, and the server its bytes.
 #[utoipa::path(get, path = "/v1/ns/{ns}/artifacts/{digest}", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("digest" = String, Path, description = "sha256:<64 hex digits>")),
     responses((status = 200, body = ArtifactView), (status = 404, body = ProblemDocument)))]
@@ -63,7 +63,7 @@ pub(super) async fn get(
     Path(path): Path<DigestInPath>,
 ) -> Result<Json<ArtifactView>, Problem> {
     let digest = path.parse()?;
-    let artifact = admin.parts.store.artifact(&namespace, digest).await?;
+    let artifact = admin.parts.present_artifact(&namespace, digest).await?;
     artifact
         .map(|artifact| Json(artifact.into()))
         .ok_or_else(|| missing(digest))
@@ -95,14 +95,15 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<ArtifactView>), Problem> {
     let digest = path.parse()?;
     let wasm = read(body, admin.parts.bounds.artifact_bytes_max).await?;
-    if digest_of(&wasm) != digest {
+    let found = digest_of_large(wasm.clone()).await;
+    if found != digest {
         return Err(Problem::new(
             Code::DigestMismatch,
-            format!("the body has the digest {}, not {digest}", digest_of(&wasm)),
+            format!("the body has the digest {found}, not {digest}"),
         ));
     }
     let Admin { parts, .. } = &admin;
-    if let Some(artifact) = parts.store.artifact(&namespace, digest).await? {
+    if let Some(artifact) = parts.present_artifact(&namespace, digest).await? {
         return Ok((StatusCode::OK, Json(artifact.into())));
     }
     let prepared = parts.invoker.prepare(digest, wasm.clone()).await?;
@@ -132,6 +133,7 @@ async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
                 Code::ArtifactTooLarge,
                 format!("an artifact may have at most {bytes_max} bytes"),
             ),
+            ReadError::TooSlow(message) => Problem::new(Code::RequestTimeout, message),
             ReadError::Broken(message) => Problem::new(Code::InvalidParameter, message),
         })
 }

@@ -3,12 +3,14 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header;
+use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
 use crate::admin::Admin;
+use crate::body;
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::config::API_BODY_BYTES_MAX;
 use crate::problem::Problem;
 use crate::store::{Store, StoreError};
 
@@ -59,10 +61,17 @@ pub async fn knows_token(store: &Store, token: &str) -> Result<bool, StoreError>
 
 /// Lets a request pass if it bears a known token.
 pub(super) async fn require(State(admin): State<Admin>, request: Request, next: Next) -> Result<Response, Problem> {
-    let bearer = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    match check(&admin, request.headers()).await {
+        Ok(()) => Ok(next.run(request).await),
+        Err(problem) => {
+            body::discard_refused(request, API_BODY_BYTES_MAX).await;
+            Err(problem)
+        }
+    }
+}
+
+async fn check(admin: &Admin, headers: &HeaderMap) -> Result<(), Problem> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -75,7 +84,7 @@ pub(super) async fn require(State(admin): State<Admin>, request: Request, next: 
     if !knows_token(&admin.parts.store, token.trim()).await? {
         return Err(Problem::new(Code::Unauthorized, "this token is not known here"));
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 fn hash(token: &str) -> [u8; 32] {

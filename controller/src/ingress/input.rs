@@ -76,6 +76,7 @@ impl InputLimits {
                 Code::PayloadTooLarge,
                 format!("this function takes at most {most} bytes"),
             ),
+            ReadError::TooSlow(message) => Problem::new(Code::RequestTimeout, message),
             ReadError::Broken(message) => Problem::new(Code::Cancelled, message),
         })?;
         meter.gauge().add_bytes_in(payload.len() as u64);

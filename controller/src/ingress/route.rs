@@ -8,8 +8,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Uri};
 use mayfly_invoker_api::{Body, FunctionName, Limits, Namespace, Target};
 
+use crate::body;
 use crate::code::Code;
-use crate::config::Bounds;
+use crate::config::{API_BODY_BYTES_MAX, Bounds, LOOK_UP_TIME_MAX};
 use crate::ledger::Trigger;
 use crate::problem::Problem;
 use crate::store::{Store, StoreError, Version};
@@ -28,6 +29,8 @@ pub(crate) struct Routes {
     store: Store,
     /// By path prefix (`name` or `@namespace/name`); functions that do not exist are remembered too.
     known: moka::future::Cache<String, Option<Arc<Target>>>,
+    /// What was known last, however long ago: better than nothing while the database is away.
+    last_known: moka::sync::Cache<String, Arc<Target>>,
 }
 
 /// The two parts of a path: which function, and what is left for it.
@@ -40,39 +43,43 @@ struct Split<'a> {
 
 impl Routes {
     pub(crate) fn new(bounds: &Bounds, store: Store) -> Self {
-        // Changes made here are seen at once (see `forget`), those of other controllers after this time.
+        // Changes made here are seen by the next request (see `forget`) unless a look-up is under way just then; that one,
+        // and those of other controllers, are seen after this time.
         let known = moka::future::Cache::builder()
             .max_capacity(bounds.routes_max)
             .time_to_live(bounds.route_age_max)
             .build();
-        Self { store, known }
+        let last_known = moka::sync::Cache::new(bounds.routes_max);
+        Self {
+            store,
+            known,
+            last_known,
+        }
     }
 
     /// Finds the function of a request to the functions listener.
-    pub(crate) async fn find(&self, mut request: Request<Body>, peer: SocketAddr) -> Result<Routed, Problem> {
-        let path = request.uri().path();
+    pub(crate) async fn find(&self, request: Request<Body>, peer: SocketAddr) -> Result<Routed, Problem> {
+        match self.find_target(request.uri()).await {
+            Ok((target, prefix, inner)) => Ok(routed(target, request, prefix, inner, peer)),
+            Err(problem) => {
+                body::discard_refused(request, API_BODY_BYTES_MAX).await;
+                Err(problem)
+            }
+        }
+    }
+
+    /// The target, the prefix that led to it, and the URI that is left for the guest.
+    async fn find_target(&self, uri: &Uri) -> Result<(Arc<Target>, HeaderValue, Uri), Problem> {
+        let path = uri.path();
         let split = split(path).ok_or_else(|| no_function_at(path))?;
         let target = match self.known.get(split.prefix).await {
             Some(known) => known,
             None => self.look_up(&split).await?,
         };
         let target = target.ok_or_else(|| no_function_named(split.name))?;
-        let prefix = HeaderValue::try_from(&path[..=split.prefix.len()]);
-        let inner = inner_uri(request.uri(), split.rest)?;
-        *request.uri_mut() = inner;
-        strip_foreign_headers(&mut request);
-        if let Ok(prefix) = prefix {
-            request.headers_mut().insert("x-forwarded-prefix", prefix);
-        }
-        if let Ok(peer) = HeaderValue::try_from(peer.ip().to_string()) {
-            request.headers_mut().insert("x-forwarded-for", peer);
-        }
-        Ok(Routed {
-            target,
-            trigger: Trigger::Http,
-            request,
-            peer,
-        })
+        let prefix = HeaderValue::try_from(&path[..=split.prefix.len()])
+            .map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))?;
+        Ok((target, prefix, inner_uri(uri, split.rest)?))
     }
 
     /// Finds a function by its name, for the admin API.
@@ -93,9 +100,12 @@ impl Routes {
 
     /// The function was deployed or deleted: the next request looks again.
     pub(crate) async fn forget(&self, namespace: &Namespace, name: &FunctionName) {
-        self.known.invalidate(&format!("@{namespace}/{name}")).await;
+        let prefix = format!("@{namespace}/{name}");
+        self.known.invalidate(&prefix).await;
+        self.last_known.invalidate(&prefix);
         if *namespace == Namespace::default_namespace() {
             self.known.invalidate(name.as_str()).await;
+            self.last_known.invalidate(name.as_str());
         }
     }
 
@@ -109,15 +119,55 @@ impl Routes {
             Some(Err(_)) => return Ok(None),
         };
         let find = async {
-            let version = self.store.function(&namespace, &name).await?;
-            Ok::<_, StoreError>(version.map(|version| Arc::new(target_of(version))))
+            let last = self.last_known.get(split.prefix);
+            let asking = self.store.function(&namespace, &name);
+            let answer = match &last {
+                // Nobody waits for a database that is away, if there is something to go on with.
+                Some(_) => tokio::time::timeout(LOOK_UP_TIME_MAX, asking)
+                    .await
+                    .unwrap_or_else(|elapsed| Err(StoreError::Unavailable(elapsed.into()))),
+                None => asking.await,
+            };
+            match (answer, last) {
+                (Ok(version), _) => Ok(self.remember(split.prefix, version)),
+                (Err(StoreError::Unavailable(_)), Some(last)) => Ok(Some(last)),
+                (Err(error), _) => Err(error),
+            }
         };
         // Many who ask at once wait for one query.
         let found = self.known.try_get_with(split.prefix.to_owned(), find).await;
-        found.map_err(|error| {
-            tracing::error!(%error, "a route could not be looked up");
-            Problem::new(Code::Internal, "the database could not be read")
-        })
+        found.map_err(|error| Problem::from(&*error))
+    }
+
+    fn remember(&self, prefix: &str, version: Option<Version>) -> Option<Arc<Target>> {
+        let target = version.map(|version| Arc::new(target_of(version)));
+        match &target {
+            Some(target) => self.last_known.insert(prefix.to_owned(), Arc::clone(target)),
+            None => self.last_known.invalidate(prefix),
+        }
+        target
+    }
+}
+
+/// The request as the guest will see it.
+fn routed(
+    target: Arc<Target>,
+    mut request: Request<Body>,
+    prefix: HeaderValue,
+    inner: Uri,
+    peer: SocketAddr,
+) -> Routed {
+    *request.uri_mut() = inner;
+    strip_foreign_headers(&mut request);
+    request.headers_mut().insert("x-forwarded-prefix", prefix);
+    if let Ok(peer) = HeaderValue::try_from(peer.ip().to_string()) {
+        request.headers_mut().insert("x-forwarded-for", peer);
+    }
+    Routed {
+        target,
+        trigger: Trigger::Http,
+        request,
+        peer,
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Spool {
     dir: PathBuf,
     /// Held open, and with it the lock of the folder.
     _lock: File,
-    /// `None` when the last rotation could not make a file.
+    /// `None` only until the spool is open.
     ///
     /// Those who append hold the lock as readers: the kernel keeps their writes apart, because the file is open for
     /// appending. Rotation holds it as the writer, so when it has swapped the file nobody is about to write to the old
@@ -170,21 +170,20 @@ impl Spool {
         if keep {
             return Ok(());
         }
-        let (fresh, result) = match self.new_file() {
-            Ok(fresh) => (Some(fresh), Ok(())),
-            Err(error) => {
-                self.writable.store(false, Ordering::Release);
-                (None, Err(error))
-            }
-        };
-        let old = std::mem::replace(&mut *self.active.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        // When there can be no new file, the old one stays in use: it can still be written to, as long as that goes well.
+        let fresh = self.new_file()?;
+        let old = self
+            .active
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(fresh);
         if let Some(old) = old {
             locked(&self.sealed).push_back(Segment {
                 path: old.path,
                 bytes: old.bytes.into_inner(),
             });
         }
-        result
+        Ok(())
     }
 
     fn new_file(&self) -> Result<Active, LedgerError> {

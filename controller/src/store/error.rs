@@ -35,7 +35,7 @@ pub enum StoreError {
     #[error("the database refused a value: {0}")]
     Refused(#[source] Source),
     /// The answer would have more rows than are read at once.
-    #[error("more than {0} rows; narrow the range of time")]
+    #[error("the answer has more than {0} rows")]
     TooManyRows(usize),
     /// A stored row cannot be understood.
     #[error("the stored {0} cannot be read")]
