@@ -24,10 +24,8 @@ pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
 }
 
 /// The name of bytes that may be many: hashing them on this thread would keep it from its other tasks.
-pub(crate) async fn digest_of_large(bytes: Bytes) -> Digest {
-    let hashing = tokio::task::spawn_blocking(move || digest_of(&bytes)).await;
-    // A digest that nothing has.
-    hashing.unwrap_or(Digest::from_bytes([0; 32]))
+pub(crate) async fn digest_of_large(bytes: Bytes) -> Result<Digest, tokio::task::JoinError> {
+    tokio::task::spawn_blocking(move || digest_of(&bytes)).await
 }
 
 impl ArtifactFolder {

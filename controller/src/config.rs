@@ -17,6 +17,9 @@ pub struct Bounds {
     pub payload_time_max: Duration,
     /// How long a client may take to send the head of a request.
     pub head_time_max: Duration,
+    /// How long a client may leave what was sent to it unread before its connection is closed; for that long, too, an
+    /// answer may wait for its reader after the function's time limit.
+    pub write_time_max: Duration,
     /// Size of an artifact, in bytes.
     pub artifact_bytes_max: usize,
     /// How long a change made by another controller may go unseen.
@@ -36,6 +39,7 @@ impl Default for Bounds {
             payload_bytes_max: 6 << 20,
             payload_time_max: Duration::from_secs(30),
             head_time_max: Duration::from_secs(10),
+            write_time_max: Duration::from_secs(30),
             artifact_bytes_max: 64 << 20,
             route_age_max: Duration::from_secs(1),
             routes_max: 10_000,

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,10 @@ use crate::config::{Bounds, HEAD_BYTES_MAX, HEADERS_MAX, HTTP2_STREAMS_MAX};
 /// How long a draining server still answers on connections that are in use before it closes idle ones: a request that
 /// was already on its way gets its answer, with the word that it was the last.
 const LAST_REQUESTS_TIME: Duration = Duration::from_millis(250);
+/// How an HTTP/2 connection begins.
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause between two looks at a preface that has come in part.
+const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// Pause after the kernel refused a connection, for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,6 +45,8 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, boun
     let server = Arc::new(Server {
         answer,
         builder: builder(bounds),
+        head_time_max: bounds.head_time_max,
+        write_time_max: bounds.write_time_max,
         stop: stop.clone(),
     });
     let accepting = async {
@@ -104,11 +111,42 @@ fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
 struct Server<A> {
     answer: Arc<A>,
     builder: Builder<TokioExecutor>,
+    head_time_max: Duration,
+    write_time_max: Duration,
     stop: CancellationToken,
 }
 
 impl<A: Answer> Server<A> {
+    /// Waits until it is clear which version of HTTP the client speaks: hyper's own time limits begin only then.
+    async fn speaks(&self, stream: &TcpStream) -> bool {
+        let version = async {
+            let mut start = [0; HTTP2_PREFACE.len()];
+            loop {
+                let known = stream.peek(&mut start).await.unwrap_or(0);
+                let undecided = known > 0 && known < start.len() && HTTP2_PREFACE.starts_with(&start[..known]);
+                if !undecided {
+                    return known > 0;
+                }
+                // What has come stays readable, so there is nothing to wait for but time.
+                tokio::time::sleep(PREFACE_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            spoken = tokio::time::timeout(self.head_time_max, version) => spoken.unwrap_or(false),
+            () = self.draining() => false,
+        }
+    }
+
+    async fn draining(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(LAST_REQUESTS_TIME).await;
+    }
+
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+        if !self.speaks(&stream).await {
+            tracing::debug!(%peer, "a connection said nothing in time");
+            return;
+        }
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
@@ -125,14 +163,13 @@ impl<A: Answer> Server<A> {
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let draining = async {
-            self.stop.cancelled().await;
-            tokio::time::sleep(LAST_REQUESTS_TIME).await;
-        };
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.write_time_max));
+        let stream = TokioIo::new(Box::pin(stream));
+        let mut connection = pin!(self.builder.serve_connection(stream, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = draining => {
+            () = self.draining() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

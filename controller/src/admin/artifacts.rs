@@ -95,7 +95,10 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<ArtifactView>), Problem> {
     let digest = path.parse()?;
     let wasm = read(body, admin.parts.bounds.artifact_bytes_max).await?;
-    let found = digest_of_large(wasm.clone()).await;
+    let found = digest_of_large(wasm.clone()).await.map_err(|error| {
+        tracing::error!(%error, "an artifact could not be hashed");
+        Problem::new(Code::Internal, "the artifact could not be read")
+    })?;
     if found != digest {
         return Err(Problem::new(
             Code::DigestMismatch,

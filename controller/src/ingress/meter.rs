@@ -1,10 +1,10 @@
 //! The meter of one invocation: opened when it is admitted, settled exactly once, whatever happens in between.
 //!
 //! Settling writes the ledger row before the last byte of the answer goes out. So whoever has a complete answer has a
-//! row, even if the process is killed the moment after. The permit rides along and is free when the meter is settled.
+//! row, even if the process is killed the moment after. The permit rides along until the answer has been taken.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mayfly_invoker_api::{Gauge, InvocationId, LogEntry, LogStream, Logs, Target};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,11 +22,13 @@ pub(crate) struct Meter {
     open: Option<Open>,
     id: InvocationId,
     gauge: Arc<Gauge>,
+    time_max: Duration,
+    /// Free when this is dropped, which may be later than it is settled.
+    _permit: OwnedSemaphorePermit,
 }
 
 struct Open {
     ledger: Ledger,
-    _permit: OwnedSemaphorePermit,
     target: Arc<Target>,
     trigger: Trigger,
     trace_id: Option<String>,
@@ -58,7 +60,6 @@ impl Meter {
     ) -> Self {
         let open = Open {
             ledger,
-            _permit: permit,
             target: Arc::clone(&routed.target),
             trigger: routed.trigger,
             trace_id,
@@ -69,6 +70,8 @@ impl Meter {
             open: Some(open),
             id,
             gauge: Arc::default(),
+            time_max: routed.target.limits.timeout,
+            _permit: permit,
         }
     }
 
@@ -78,6 +81,11 @@ impl Meter {
 
     pub(crate) fn gauge(&self) -> &Arc<Gauge> {
         &self.gauge
+    }
+
+    /// Time limit of the function.
+    pub(crate) fn time_max(&self) -> Duration {
+        self.time_max
     }
 
     /// Writes the row. Later calls, and the drop, do nothing.

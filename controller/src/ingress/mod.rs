@@ -8,11 +8,13 @@ mod dispatch;
 mod gateway;
 mod input;
 mod meter;
+mod metered_body;
 mod respond;
 mod route;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use mayfly_invoker_api::{Body, Invoke};
@@ -34,6 +36,7 @@ pub(crate) struct Ingress {
     pub(crate) routes: Routes,
     gate: Gate,
     dispatcher: Dispatcher,
+    unread_time_max: Duration,
 }
 
 impl Ingress {
@@ -49,6 +52,7 @@ impl Ingress {
             routes: Routes::new(bounds, store),
             gate: Gate::new(bounds, ledger, clock, process),
             dispatcher: Dispatcher::new(bounds, invoker),
+            unread_time_max: bounds.write_time_max,
         }
     }
 
@@ -63,7 +67,7 @@ impl Ingress {
     /// Runs a function for a request whose target is known.
     pub(crate) async fn invoke(&self, routed: Routed) -> Response<ResponseBody> {
         match self.admit_and_dispatch(routed).await {
-            Ok(answered) => respond::with(answered).await,
+            Ok(answered) => respond::with(answered, self.unread_time_max).await,
             Err(problem) => respond::refuse(&problem),
         }
     }

@@ -1,7 +1,8 @@
 //! From what the function answered to what the client gets. The meter is settled here, or by the body at its end.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -9,12 +10,16 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use mayfly_invoker_api::{Body, InvocationId, InvokeError, Kind, Output, Start};
 
+use crate::code::Code;
 use crate::ingress::dispatch::{Answered, Failure};
 use crate::ingress::gateway;
 use crate::ingress::meter::{Ending, Meter};
+use crate::ingress::metered_body::MeteredBody;
 use crate::ledger::Trigger;
-use crate::problem::{Problem, code_of};
+use crate::problem::Problem;
 
+/// A whole answer up to this size may wait for its reader without a permit, in bytes.
+const SMALL_BYTES_MAX: usize = 16 << 10;
 /// Names the invocation in every answer.
 const INVOCATION_ID: HeaderName = HeaderName::from_static("mayfly-invocation-id");
 /// `cold` or `warm`, in every answer of a function that was started.
@@ -22,19 +27,19 @@ const START: HeaderName = HeaderName::from_static("mayfly-start");
 
 /// What goes out on a connection.
 pub(crate) enum ResponseBody {
-    /// Complete; its invocation is settled already.
-    Whole(Full<Bytes>),
-    /// Still coming; settles its invocation at its end.
-    Streaming(Box<MeteredBody>),
+    /// Complete and small; its invocation is over.
+    Small(Full<Bytes>),
+    /// Large or still coming; holds its permit until it is taken.
+    Metered(MeteredBody),
 }
 
 /// A refusal: nothing was started, nothing is charged.
 pub(crate) fn refuse(problem: &Problem) -> Response<ResponseBody> {
-    problem.response::<Full<Bytes>>().map(ResponseBody::Whole)
+    problem.response::<Full<Bytes>>().map(ResponseBody::Small)
 }
 
 /// The answer of an invocation.
-pub(crate) async fn with(answered: Answered) -> Response<ResponseBody> {
+pub(crate) async fn with(answered: Answered, unread_time_max: Duration) -> Response<ResponseBody> {
     let Answered {
         result,
         mut meter,
@@ -43,9 +48,9 @@ pub(crate) async fn with(answered: Answered) -> Response<ResponseBody> {
         head_only,
     } = answered;
     match result {
-        Ok(Output::Http(response)) => http_answer(response, meter, head_only).await,
+        Ok(Output::Http(response)) => http_answer(response, meter, head_only, unread_time_max).await,
         Ok(Output::Payload(answer)) => match payload_answer(answer, kind, trigger) {
-            Ok(response) => whole(response, &mut meter),
+            Ok(response) => whole(response, meter, unread_time_max),
             Err(problem) => failed(&problem, true, &mut meter),
         },
         Err(Failure::Input(problem)) => failed(&problem, false, &mut meter),
@@ -55,7 +60,7 @@ pub(crate) async fn with(answered: Answered) -> Response<ResponseBody> {
 
 fn failed(problem: &Problem, billed: bool, meter: &mut Meter) -> Response<ResponseBody> {
     let problem = problem.clone().of_invocation(meter.id());
-    let mut response = problem.response::<Full<Bytes>>().map(ResponseBody::Whole);
+    let mut response = problem.response::<Full<Bytes>>().map(ResponseBody::Small);
     describe(&mut response, meter);
     let http_status = Some(response.status().as_u16());
     meter.settle(Ending::Failed {
@@ -66,16 +71,21 @@ fn failed(problem: &Problem, billed: bool, meter: &mut Meter) -> Response<Respon
     response
 }
 
-fn whole(response: Response<Bytes>, meter: &mut Meter) -> Response<ResponseBody> {
-    let mut response = response.map(|body| ResponseBody::Whole(Full::new(body)));
-    describe(&mut response, meter);
-    meter
-        .gauge()
-        .add_bytes_out(response.body().size_hint().exact().unwrap_or(0));
+/// The guest has ended and all of its answer is here.
+fn whole(response: Response<Bytes>, mut meter: Meter, unread_time_max: Duration) -> Response<ResponseBody> {
+    let mut response = response;
+    describe(&mut response, &meter);
+    meter.gauge().add_bytes_out(response.body().len() as u64);
     meter.settle(Ending::Answered {
         http_status: Some(response.status().as_u16()),
     });
-    response
+    response.map(|body| {
+        if body.len() <= SMALL_BYTES_MAX {
+            ResponseBody::Small(Full::new(body))
+        } else {
+            ResponseBody::Metered(MeteredBody::whole(body, meter, unread_time_max))
+        }
+    })
 }
 
 fn payload_answer(answer: Bytes, kind: Kind, trigger: Trigger) -> Result<Response<Bytes>, Problem> {
@@ -93,19 +103,29 @@ fn payload_answer(answer: Bytes, kind: Kind, trigger: Trigger) -> Result<Respons
     Ok(response)
 }
 
-async fn http_answer(response: Response<Body>, mut meter: Meter, head_only: bool) -> Response<ResponseBody> {
+async fn http_answer(
+    response: Response<Body>,
+    mut meter: Meter,
+    head_only: bool,
+    unread_time_max: Duration,
+) -> Response<ResponseBody> {
     let (mut parts, mut body) = response.into_parts();
+    if parts.status.is_informational() {
+        // 101 would turn the connection into something else; the others are not the end of an answer.
+        let message = format!("the function answered with {}, which is no final status", parts.status);
+        return failed(&Problem::new(Code::BadResponse, message), true, &mut meter);
+    }
     strip_connection_headers(&mut parts.headers);
     if head_only || has_no_body(parts.status) {
         // The connection will not poll this body, but the guest has to come to its end.
-        return bodiless(parts, body, meter).await;
+        return bodiless(parts, body, meter, unread_time_max).await;
     }
     let first = match body.size_hint().exact() {
-        Some(0) => return whole(Response::from_parts(parts, Bytes::new()), &mut meter),
+        Some(0) => return whole(Response::from_parts(parts, Bytes::new()), meter, unread_time_max),
         Some(bytes) => match frame_at_hand(&mut body) {
             Some(Ok(frame)) if frame.data_ref().is_some_and(|data| data.len() as u64 == bytes) => {
                 let data = frame.into_data().unwrap_or_default();
-                return whole(Response::from_parts(parts, data), &mut meter);
+                return whole(Response::from_parts(parts, data), meter, unread_time_max);
             }
             first => first,
         },
@@ -114,17 +134,7 @@ async fn http_answer(response: Response<Body>, mut meter: Meter, head_only: bool
     let mut response = Response::from_parts(parts, ());
     describe(&mut response, &meter);
     let http_status = response.status().as_u16();
-    response.map(|()| {
-        let body = MeteredBody {
-            first,
-            body,
-            meter,
-            http_status,
-            held: None,
-            ended: false,
-        };
-        ResponseBody::Streaming(Box::new(body))
-    })
+    response.map(|()| ResponseBody::Metered(MeteredBody::streaming(first, body, meter, http_status, unread_time_max)))
 }
 
 /// A short answer is here already when its guest has ended.
@@ -136,17 +146,22 @@ fn frame_at_hand(body: &mut Body) -> Option<Result<Frame<Bytes>, InvokeError>> {
     }
 }
 
-async fn bodiless(parts: http::response::Parts, mut body: Body, mut meter: Meter) -> Response<ResponseBody> {
+async fn bodiless(
+    parts: http::response::Parts,
+    mut body: Body,
+    mut meter: Meter,
+    unread_time_max: Duration,
+) -> Response<ResponseBody> {
     while let Some(frame) = body.frame().await {
         if let Err(error) = frame {
             return failed(&Problem::from(&error), error.kind().is_function_fault(), &mut meter);
         }
     }
-    whole(Response::from_parts(parts, Bytes::new()), &mut meter)
+    whole(Response::from_parts(parts, Bytes::new()), meter, unread_time_max)
 }
 
 fn has_no_body(status: StatusCode) -> bool {
-    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
 fn describe<B>(response: &mut Response<B>, meter: &Meter) {
@@ -179,88 +194,28 @@ fn strip_connection_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// A body that settles its invocation before its end goes out.
-pub(crate) struct MeteredBody {
-    /// Came before the response's head was made.
-    first: Option<Result<Frame<Bytes>, InvokeError>>,
-    body: Body,
-    meter: Meter,
-    http_status: u16,
-    /// Trailers end a response: they wait here until the guest has ended.
-    held: Option<Frame<Bytes>>,
-    ended: bool,
-}
-
-impl MeteredBody {
-    fn settle(&mut self, failed: Option<&InvokeError>) {
-        let http_status = Some(self.http_status);
-        match failed {
-            None => self.meter.settle(Ending::Answered { http_status }),
-            Some(error) => {
-                let problem = Problem::new(code_of(error.kind()), error.to_string());
-                let billed = error.kind().is_function_fault();
-                self.meter.settle(Ending::Failed {
-                    problem: &problem,
-                    billed,
-                    http_status,
-                });
-            }
-        }
-        self.ended = true;
-    }
-
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
-        if self.ended {
-            return Poll::Ready(self.held.take().map(Ok));
-        }
-        loop {
-            let frame = match self.first.take() {
-                Some(first) => Some(first),
-                None => ready!(Pin::new(&mut self.body).poll_frame(context)),
-            };
-            match frame {
-                Some(Ok(frame)) if frame.is_data() => {
-                    self.meter
-                        .gauge()
-                        .add_bytes_out(frame.data_ref().map_or(0, |data| data.len() as u64));
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Some(Ok(trailers)) => self.held = Some(trailers),
-                Some(Err(error)) => {
-                    self.settle(Some(&error));
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {
-                    self.settle(None);
-                    return Poll::Ready(self.held.take().map(Ok));
-                }
-            }
-        }
-    }
-}
-
 impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = InvokeError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
-            Self::Streaming(body) => body.poll_frame(context),
+            Self::Small(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Metered(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Streaming(body) => body.ended && body.held.is_none(),
+            Self::Small(body) => body.is_end_stream(),
+            Self::Metered(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Streaming(_) => SizeHint::default(),
+            Self::Small(body) => body.size_hint(),
+            Self::Metered(body) => body.size_hint(),
         }
     }
 }
