@@ -4,6 +4,7 @@ mod api;
 mod args;
 mod client;
 mod commands;
+mod data_dir;
 mod error;
 mod output;
 mod profile;

@@ -72,6 +72,11 @@ impl Profile {
         self.current.as_deref()
     }
 
+    /// Whether the server at `url` is used when none is named.
+    pub(crate) fn is_current(&self, url: &str) -> bool {
+        self.current() == Some(server_key(url))
+    }
+
     /// The token for the server at `url`.
     pub(crate) fn token(&self, url: &str) -> Option<&str> {
         self.servers.get(server_key(url)).map(|server| server.token.as_str())

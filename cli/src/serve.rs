@@ -1,29 +1,32 @@
 //! `fn serve`: the one place where controller, invoker and their parts are put together.
 
-use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind as IoErrorKind, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mayfly_controller::clock::{Clock, SystemClock};
+use mayfly_controller::clock::SystemClock;
 use mayfly_controller::ledger::{Ledger, LedgerLimits};
 use mayfly_controller::store::{Database, Store, StoreError};
 use mayfly_controller::{ArtifactFolder, Bounds, Controller, Parts, knows_token, make_admin_token};
 use mayfly_invoker::Invoker;
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::data_dir::{DataDir, data_dir_unwritable, random};
 use crate::error::{CliError, ErrorKind, cause_text};
 use crate::profile::Profile;
 use crate::shutdown::Signals;
 use crate::{output, runtime};
 
-/// What the server keeps besides its database is its owner's alone.
-const PRIVATE_DIR_MODE: u32 = 0o700;
-const PRIVATE_FILE_MODE: u32 = 0o600;
+/// How long the end of a process that did not want to wait may take.
+const DROP_TIME_MAX: Duration = Duration::from_secs(1);
+/// File descriptors that are not for connections of clients: databases, files, compilers, the engine.
+const DESCRIPTORS_RESERVED: u64 = 256;
 
 /// Where and on what the server runs.
 #[derive(Debug, clap::Args)]
@@ -65,10 +68,12 @@ pub(crate) struct Args {
 /// Why the server could not start, with what to do about it.
 pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> {
     start_log();
+    // Whatever is written is the owner's alone, in whatever folder: environments, logs and tokens' hashes are in it.
+    umask(Mode::RWXG | Mode::RWXO);
     let runtime = runtime::start(&mut tokio::runtime::Builder::new_multi_thread())?;
     let served = runtime.block_on(serve(args, profile));
-    // Whatever a second signal left behind is not waited for.
-    runtime.shutdown_background();
+    // What a second signal left behind is not waited for, but dropped: that is when its usage is recorded.
+    runtime.shutdown_timeout(DROP_TIME_MAX);
     served
 }
 
@@ -84,7 +89,7 @@ fn start_log() {
 async fn serve(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> {
     let mut signals =
         Signals::listen().map_err(|cause| failed("internal", format!("cannot listen for signals: {cause}")))?;
-    let dir = DataDir::open(&args)?;
+    let dir = DataDir::open(args.data_dir.as_deref())?;
     let functions = bind("functions", args.listen).await?;
     let admin = bind("admin", args.admin).await?;
     let (functions_url, admin_url) = (url_of(&functions)?, url_of(&admin)?);
@@ -131,28 +136,64 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
         clock: Arc::new(SystemClock),
         public_url: public_url.trim_end_matches('/').to_owned(),
         process: random()?,
-        bounds: Bounds::default(),
+        bounds: Bounds {
+            connections_max: connections_max(Bounds::default().connections_max),
+            ..Bounds::default()
+        },
     })
 }
 
-/// Sees to it that `fn` works on this machine at once: the profile gets a token that this server knows.
+/// Connections of one listener, as far as there are descriptors for those of both and for everything else.
+fn connections_max(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => most,
+        Err(_) => limit.current.unwrap_or(most),
+    };
+    let each = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    wanted.min(usize::try_from(each).unwrap_or(wanted).max(1))
+}
+
+/// Sees to it that `fn` works on this machine at once: the profile gets a token that this server knows, and this server
+/// becomes the one that is used when none is named. A server runs as well without a client's profile.
 async fn introduce(profile_path: Option<PathBuf>, parts: &Parts, admin_url: &str) -> Result<(), CliError> {
     let Some(path) = profile_path else {
-        tracing::warn!("this user has no folder for configuration: no client profile is written");
+        tracing::warn!(
+            "this user has no folder for configuration: set MAYFLY_PROFILE to have a client profile written"
+        );
         return Ok(());
     };
-    let profile = Profile::load(&path)?;
-    if let Some(token) = profile.token(admin_url)
-        && knows_token(&parts.store, token).await.map_err(database_unavailable)?
-    {
+    let profile = match Profile::load(&path) {
+        Ok(profile) => profile,
+        Err(error) => {
+            tracing::warn!(%error, "the client profile is left as it is");
+            return Ok(());
+        }
+    };
+    let known = match profile.token(admin_url) {
+        Some(token) if knows_token(&parts.store, token).await.map_err(database_unavailable)? => Some(token.to_owned()),
+        _ => None,
+    };
+    if known.is_some() && profile.is_current(admin_url) {
         return Ok(());
     }
-    let clock: &dyn Clock = &*parts.clock;
-    let token = make_admin_token(&parts.store, clock, random()?, "profile")
-        .await
-        .map_err(database_unavailable)?;
-    Profile::save_server(&path, admin_url, token.reveal())?;
-    tracing::info!(profile = %path.display(), "made an admin token; `fn` on this machine uses it");
+    let token = match known {
+        Some(token) => token,
+        None => make_admin_token(&parts.store, &*parts.clock, random()?, "profile")
+            .await
+            .map_err(database_unavailable)?
+            .reveal()
+            .to_owned(),
+    };
+    match Profile::save_server(&path, admin_url, &token) {
+        Ok(()) => tracing::info!(profile = %path.display(), "`fn` on this machine uses this server from now on"),
+        Err(error) => tracing::warn!(%error, "`fn` on this machine does not know this server"),
+    }
     Ok(())
 }
 
@@ -185,80 +226,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The folder of everything that the server keeps, held by this process alone.
-struct DataDir {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl DataDir {
-    fn open(args: &Args) -> Result<Self, CliError> {
-        let path = match &args.data_dir {
-            Some(path) => path.clone(),
-            None => dirs::data_dir()
-                .map(|dir| dir.join("mayfly"))
-                .ok_or_else(|| CliError::usage("this user has no folder for data").hint("name one with --data-dir"))?,
-        };
-        let unwritable = |cause: std::io::Error| data_dir_unwritable(&path, &cause_text(&cause));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(PRIVATE_DIR_MODE)
-            .create(&path)
-            .map_err(unwritable)?;
-        let lock = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(PRIVATE_FILE_MODE)
-            .open(path.join("lock"))
-            .map_err(unwritable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(failed(
-                "data_dir_in_use",
-                format!("another server is using the data directory {}", path.display()),
-            )
-            .hint("stop that server, or name another folder with --data-dir")),
-            Err(TryLockError::Error(cause)) => Err(unwritable(cause)),
-        }
-    }
-
-    /// Proves that native code in the cache is ours. Made once; kept apart from the cache itself.
-    fn cache_key(&self) -> Result<[u8; 32], CliError> {
-        let path = self.path.join("native.key");
-        let unwritable = |cause: std::io::Error| data_dir_unwritable(&self.path, &cause_text(&cause));
-        match fs::read(&path) {
-            Ok(bytes) => bytes.try_into().map_err(|_| {
-                failed(
-                    "data_dir_unwritable",
-                    format!("{} is damaged: it must hold 32 bytes", path.display()),
-                )
-                .hint("delete that file; functions are compiled again then")
-            }),
-            Err(cause) if cause.kind() == IoErrorKind::NotFound => {
-                let key: [u8; 32] = random()?;
-                let mut file = fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(PRIVATE_FILE_MODE)
-                    .open(&path)
-                    .map_err(unwritable)?;
-                std::io::Write::write_all(&mut file, &key)
-                    .and_then(|()| file.sync_all())
-                    .map_err(unwritable)?;
-                Ok(key)
-            }
-            Err(cause) => Err(unwritable(cause)),
-        }
-    }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], CliError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|cause| failed("internal", format!("no random numbers: {cause}")))?;
-    Ok(bytes)
-}
-
 async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|cause| {
         let flag = if what == "admin" { "--admin" } else { "--listen" };
@@ -267,9 +234,9 @@ async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, CliError> 
             IoErrorKind::AddrInUse => failed("port_in_use", message).hint(format!(
                 "stop what uses that port, or choose another with {flag} ADDR:PORT"
             )),
-            _ => {
-                failed("port_in_use", message).hint(format!("choose an address of this machine with {flag} ADDR:PORT"))
-            }
+            _ => failed("cannot_listen", message).hint(format!(
+                "choose an address and a port that this user may listen on with {flag} ADDR:PORT"
+            )),
         }
     })
 }
@@ -290,12 +257,4 @@ fn url_of(listener: &TcpListener) -> Result<String, CliError> {
 
 fn failed(code: &'static str, message: impl Into<String>) -> CliError {
     CliError::new(ErrorKind::Failed, code, message)
-}
-
-fn data_dir_unwritable(path: &Path, cause: &dyn std::fmt::Display) -> CliError {
-    failed(
-        "data_dir_unwritable",
-        format!("cannot use the data directory {}: {cause}", path.display()),
-    )
-    .hint("give this user the right to write there, or name another folder with --data-dir")
 }

@@ -73,6 +73,8 @@ CREATE TABLE usage (
     bytes_out           INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX usage_by_function ON usage (namespace, function, invocation_id);
+CREATE INDEX usage_by_time ON usage (namespace, started_at_ms);
+CREATE INDEX usage_failed ON usage (namespace, function, invocation_id) WHERE failed = 1;
 
 -- Written only for invocations that failed. The message is a JSON string, because it may hold any character.
 CREATE TABLE usage_error (

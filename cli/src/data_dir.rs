@@ -1,0 +1,95 @@
+//! The folder of everything that a server keeps.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind as IoErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::{CliError, ErrorKind, cause_text};
+
+/// The folder of everything that the server keeps, held by this process alone.
+pub(crate) struct DataDir {
+    pub(crate) path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Opens the folder, or one of the user's own, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// `data_dir_unwritable`, or `data_dir_in_use` when another server has it.
+    pub(crate) fn open(named: Option<&Path>) -> Result<Self, CliError> {
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => dirs::data_dir()
+                .map(|dir| dir.join("mayfly"))
+                .ok_or_else(|| CliError::usage("this user has no folder for data").hint("name one with --data-dir"))?,
+        };
+        let unwritable = |cause: std::io::Error| data_dir_unwritable(&path, &cause_text(&cause));
+        fs::create_dir_all(&path).map_err(unwritable)?;
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(unwritable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(failed(
+                "data_dir_in_use",
+                format!("another server is using the data directory {}", path.display()),
+            )
+            .hint("stop that server, or name another folder with --data-dir")),
+            Err(TryLockError::Error(cause)) => Err(unwritable(cause)),
+        }
+    }
+
+    /// Proves that native code in the cache is ours. Made once; kept apart from the cache itself.
+    pub(crate) fn cache_key(&self) -> Result<[u8; 32], CliError> {
+        let path = self.path.join("native.key");
+        let unwritable = |cause: std::io::Error| data_dir_unwritable(&self.path, &cause_text(&cause));
+        match fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map_err(|_| {
+                failed(
+                    "data_dir_unwritable",
+                    format!("{} is damaged: it must hold 32 bytes", path.display()),
+                )
+                .hint("delete that file; functions are compiled again then")
+            }),
+            Err(cause) if cause.kind() == IoErrorKind::NotFound => {
+                let key: [u8; 32] = random()?;
+                // Beside it and renamed: a key that was cut short would keep every later server from starting.
+                let unfinished = path.with_extension("key.new");
+                let mut file = File::create(&unfinished).map_err(unwritable)?;
+                file.write_all(&key)
+                    .and_then(|()| file.sync_all())
+                    .and_then(|()| fs::rename(&unfinished, &path))
+                    .map_err(unwritable)?;
+                Ok(key)
+            }
+            Err(cause) => Err(unwritable(cause)),
+        }
+    }
+}
+
+/// Random bytes from the system.
+///
+/// # Errors
+/// When the system has none.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], CliError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|cause| failed("internal", format!("no random numbers: {cause}")))?;
+    Ok(bytes)
+}
+
+/// The folder, or something in it, cannot be used.
+pub(crate) fn data_dir_unwritable(path: &Path, cause: &dyn std::fmt::Display) -> CliError {
+    failed(
+        "data_dir_unwritable",
+        format!("cannot use the data directory {}: {cause}", path.display()),
+    )
+    .hint("give this user the right to write there, or name another folder with --data-dir")
+}
+
+fn failed(code: &'static str, message: impl Into<String>) -> CliError {
+    CliError::new(ErrorKind::Failed, code, message)
+}
