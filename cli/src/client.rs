@@ -7,7 +7,7 @@ mod transport;
 use std::io;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::Stream;
 use mayfly_invoker_api::{Digest, FunctionName, Namespace};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
@@ -23,10 +23,6 @@ pub(crate) use reply::Reply;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Sending a large file over a slow line, then compiling it.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// Bodies from this size on wait for a refusal of their size.
-const LARGE_BODY_BYTES: u64 = 1 << 20;
-/// How long they wait.
-const REFUSAL_TIME: Duration = Duration::from_millis(100);
 /// Entries asked for in one request where a list has pages.
 const PAGE_ENTRIES_MAX: usize = 100;
 
@@ -168,7 +164,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/wasm")
             // Says the size before the content, so that the server can refuse it at once.
             .header(CONTENT_LENGTH, size_bytes)
-            .body(after_a_moment(size_bytes, content));
+            .body(Body::wrap_stream(content));
         self.transport.accepted(request).await.map(drop)
     }
 
@@ -181,12 +177,7 @@ impl Client {
     ) -> Result<Reply, CliError> {
         // The function has its own limit of time.
         let request = self.unlimited(Method::POST, &["functions", name.as_str(), "invoke"]);
-        let size_bytes = payload.len() as u64;
-        let body = after_a_moment(size_bytes, stream::iter([Ok(payload)]));
-        let request = request
-            .header(CONTENT_TYPE, content_type)
-            .header(CONTENT_LENGTH, size_bytes)
-            .body(body);
+        let request = request.header(CONTENT_TYPE, content_type).body(payload);
         let response = self.transport.send(request).await?;
         Reply::receive(self.transport.base(), response)
             .await
@@ -257,20 +248,4 @@ impl Client {
         self.transport
             .request(method, namespace.into_iter().chain(path.iter().copied()))
     }
-}
-
-/// A server that refuses a body for its size does so after the head, and hangs up; who is still writing then can miss the
-/// answer. So a large body begins a moment later: `Expect: 100-continue` as far as a client without it can.
-fn after_a_moment<S>(size_bytes: u64, content: S) -> Body
-where
-    S: Stream<Item = io::Result<Vec<u8>>> + Send + 'static,
-{
-    if size_bytes < LARGE_BODY_BYTES {
-        return Body::wrap_stream(content);
-    }
-    let moment = stream::once(async {
-        tokio::time::sleep(REFUSAL_TIME).await;
-        Ok(Vec::new())
-    });
-    Body::wrap_stream(moment.chain(content))
 }

@@ -23,6 +23,9 @@ use crate::profile::Profile;
 use crate::shutdown::Signals;
 use crate::{output, runtime};
 
+// Every memory limit that the API takes has to fit the invoker's slots.
+const _: () = assert!((mayfly_controller::MEMORY_MIB_MAX as u64) << 20 == mayfly_invoker::MEMORY_BYTES_MAX);
+
 /// How long the end of a process that did not want to wait may take.
 const DROP_TIME_MAX: Duration = Duration::from_secs(1);
 /// File descriptors that are not for connections of clients: databases, files, compilers, the engine.
