@@ -75,7 +75,11 @@ impl ArtifactSource for ArtifactFolder {
             }
         })?;
         if digest_of(&bytes) != digest {
-            tracing::error!(%digest, "artifact is not what its name says");
+            tracing::error!(%digest, "artifact is not what its name says: it is set aside, so that it can be uploaded again");
+            let path = self.path(digest);
+            if let Err(error) = tokio::fs::rename(&path, path.with_extension("damaged")).await {
+                tracing::error!(%error, %digest, "it stays");
+            }
             return Err(unavailable("the function's artifact was changed on disk"));
         }
         Ok(bytes.into())

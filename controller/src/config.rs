@@ -13,6 +13,8 @@ pub struct Bounds {
     pub request_body_bytes_max: u64,
     /// Payload of an event or command function, in bytes; it is kept in memory.
     pub payload_bytes_max: usize,
+    /// Payloads that are arriving at once.
+    pub payloads_arriving_max: usize,
     /// How long a client may take to send a payload.
     pub payload_time_max: Duration,
     /// How long a client may take to send the head of a request.
@@ -37,6 +39,7 @@ impl Default for Bounds {
             connections_max: 10_000,
             request_body_bytes_max: 100 << 20,
             payload_bytes_max: 6 << 20,
+            payloads_arriving_max: 256,
             payload_time_max: Duration::from_secs(30),
             head_time_max: Duration::from_secs(10),
             write_time_max: Duration::from_secs(30),

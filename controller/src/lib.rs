@@ -140,6 +140,10 @@ impl Answer for FunctionsDoor {
         let request = request.map(|body| body.map_err(client_gone).boxed_unsync());
         self.ingress.handle(request, peer).await
     }
+
+    async fn quiet(&self) {
+        self.ingress.quiet().await;
+    }
 }
 
 fn client_gone(error: impl std::fmt::Display) -> InvokeError {

@@ -23,6 +23,8 @@ use crate::config::{Bounds, HEAD_BYTES_MAX, HEADERS_MAX, HTTP2_STREAMS_MAX};
 /// How long a draining server still answers on connections that are in use before it closes idle ones: a request that
 /// was already on its way gets its answer, with the word that it was the last.
 const LAST_REQUESTS_TIME: Duration = Duration::from_millis(250);
+/// How long the last bytes of the last answer may take when nothing else is under way.
+const LAST_BYTES_TIME: Duration = Duration::from_secs(5);
 /// How an HTTP/2 connection begins.
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause between two looks at a preface that has come in part.
@@ -36,6 +38,9 @@ pub(crate) trait Answer: Send + Sync + 'static {
 
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr)
     -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Waits until no answer is still being made after its head.
+    fn quiet(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Serves until `stop`, then until all accepted requests are answered or the drain time is over.
@@ -48,6 +53,7 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, boun
         head_time_max: bounds.head_time_max,
         write_time_max: bounds.write_time_max,
         stop: stop.clone(),
+        requests: TaskTracker::new(),
     });
     let accepting = async {
         loop {
@@ -71,11 +77,20 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, boun
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(bounds.drain_time_max, connections.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(open = connections.len(), "drain time is over: connections are cut");
+    // A client may keep its connection open for as long as it likes; it is waited for only while there is work on it.
+    let idle = async {
+        tokio::time::sleep(LAST_REQUESTS_TIME).await;
+        server.requests.close();
+        server.requests.wait().await;
+        server.answer.quiet().await;
+        tokio::time::sleep(LAST_BYTES_TIME).await;
+    };
+    tokio::select! {
+        () = connections.wait() => {}
+        () = idle => tracing::info!(open = connections.len(), "connections without work are closed"),
+        () = tokio::time::sleep(bounds.drain_time_max) => {
+            tracing::warn!(open = connections.len(), "drain time is over: connections are cut");
+        }
     }
 }
 
@@ -104,7 +119,8 @@ fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-        .keep_alive_interval(Some(Duration::from_secs(30)));
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(Duration::from_secs(10));
     builder
 }
 
@@ -114,6 +130,8 @@ struct Server<A> {
     head_time_max: Duration,
     write_time_max: Duration,
     stop: CancellationToken,
+    /// One token for each request that has no head of an answer yet.
+    requests: TaskTracker,
 }
 
 impl<A: Answer> Server<A> {
@@ -153,6 +171,7 @@ impl<A: Answer> Server<A> {
         let service = service_fn(|request: Request<Incoming>| {
             let server = Arc::clone(&self);
             async move {
+                let _under_way = server.requests.token();
                 let version = request.version();
                 let mut response = server.answer.answer(request, peer).await;
                 if version == Version::HTTP_11 && server.stop.is_cancelled() {

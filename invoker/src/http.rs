@@ -41,7 +41,7 @@ pub(crate) async fn serve(
         ended = &mut guest => {
             let instance = ended?;
             let response = response_of(head.try_recv().ok())?;
-            return Ok(finished(pool, instance, response));
+            return finished(pool, instance, response);
         }
         early = &mut head => early,
     };
@@ -107,7 +107,11 @@ fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, Invoke
 }
 
 /// The guest has ended: all that it wrote is here.
-fn finished(pool: &Arc<InstancePool>, instance: Instance, response: Response<HyperOutgoingBody>) -> Response<Body> {
+fn finished(
+    pool: &Arc<InstancePool>,
+    instance: Instance,
+    response: Response<HyperOutgoingBody>,
+) -> Result<Response<Body>, InvokeError> {
     let (parts, body) = response.into_parts();
     let mut collecting = Box::pin(body.collect());
     let collected = match (&mut collecting).now_or_never() {
@@ -126,14 +130,8 @@ fn finished(pool: &Arc<InstancePool>, instance: Instance, response: Response<Hyp
             .map_err(|never| match never {})
             .boxed_unsync(),
         Some(Ok(collected)) => collected.map_err(|never| match never {}).boxed_unsync(),
-        Some(Err(error)) => {
-            let broken = GuestBody {
-                frames: None,
-                failed: Some(unfinished(&error)),
-                guest: None,
-            };
-            broken.boxed_unsync()
-        }
+        // Nothing was sent yet, so this can be said plainly.
+        Some(Err(error)) => return Err(unfinished(&error)),
         None => GuestBody {
             frames: None,
             failed: None,
@@ -141,7 +139,7 @@ fn finished(pool: &Arc<InstancePool>, instance: Instance, response: Response<Hyp
         }
         .boxed_unsync(),
     };
-    Response::from_parts(parts, body)
+    Ok(Response::from_parts(parts, body))
 }
 
 /// The guest goes on: its body follows as it is written.

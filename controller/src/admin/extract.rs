@@ -91,7 +91,7 @@ impl<T: DeserializeOwned> FromRequest<Admin> for Document<T> {
 async fn path<T: DeserializeOwned + Send>(parts: &mut Parts) -> Result<T, Problem> {
     let Path(path) = Path::from_request_parts(parts, &())
         .await
-        .map_err(|rejection| Problem::new(Code::InvalidName, rejection.body_text()))?;
+        .map_err(|rejection| Problem::new(Code::InvalidParameter, rejection.body_text()))?;
     Ok(path)
 }
 

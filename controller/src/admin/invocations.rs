@@ -54,7 +54,7 @@ pub(crate) struct UsageView {
     memory_limit_bytes: u64,
     /// Largest size of the guest's linear memories together.
     memory_peak_bytes: u64,
-    /// Body of the request.
+    /// Of the request's body, what the function was given.
     bytes_in: u64,
     /// Body of the response.
     bytes_out: u64,
@@ -70,6 +70,7 @@ pub(crate) struct Invocations {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     /// Rows of this page.
     limit: Option<u32>,

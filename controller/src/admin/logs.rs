@@ -35,6 +35,7 @@ pub(crate) struct Logs {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     /// Lines of this page.
     limit: Option<u32>,

@@ -43,6 +43,7 @@ pub(crate) struct Admin {
 /// The admin listener.
 pub(crate) struct Api {
     router: Router,
+    ingress: Arc<Ingress>,
 }
 
 #[derive(OpenApi)]
@@ -64,7 +65,11 @@ impl utoipa::Modify for Bearer {
 
 impl Api {
     pub(crate) fn new(parts: Parts, ingress: Arc<Ingress>, stop: CancellationToken) -> Self {
-        let admin = Admin { parts, ingress, stop };
+        let admin = Admin {
+            parts,
+            ingress: Arc::clone(&ingress),
+            stop,
+        };
         let guarded = OpenApiRouter::new()
             .routes(routes!(functions::list::list))
             .routes(routes!(
@@ -98,7 +103,7 @@ impl Api {
             })
             .layer(Extension(Arc::new(document)))
             .with_state(admin);
-        Self { router }
+        Self { router, ingress }
     }
 }
 
@@ -112,6 +117,10 @@ impl Answer for Api {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    async fn quiet(&self) {
+        self.ingress.quiet().await;
     }
 }
 

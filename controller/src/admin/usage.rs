@@ -24,6 +24,7 @@ pub(crate) enum By {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Query {
     #[serde(default)]
     by: By,
@@ -99,6 +100,11 @@ pub(super) async fn get(
 ) -> Result<Json<Usage>, Problem> {
     let from_ms = query.from.as_deref().map(|text| moment("from", text)).transpose()?;
     let to_ms = query.to.as_deref().map(|text| moment("to", text)).transpose()?;
+    if let (Some(from), Some(to)) = (from_ms, to_ms)
+        && from > to
+    {
+        return Err(invalid_parameter("from must not be after to"));
+    }
     let by = match query.by {
         By::Function => UsageBy::Function,
         By::Version => UsageBy::Version,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use http::{HeaderMap, header};
-use mayfly_invoker_api::Kind;
+use http::HeaderMap;
+use http_body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body;
@@ -106,23 +106,23 @@ impl Gate {
         }
     }
 
-    /// A body that says itself that it is too long is refused before it is taken.
+    /// A body that says itself that it is too long is refused before it is taken. Payloads were measured as they came.
     fn check_declared_size(&self, routed: &Routed) -> Result<(), Problem> {
-        let most = match routed.target.kind {
-            Kind::Http => self.request_body_bytes_max,
-            Kind::Event | Kind::Command => self.payload_bytes_max as u64,
-        };
-        let declared = routed.request.headers().get(header::CONTENT_LENGTH);
-        let declared = declared
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<u64>().ok());
-        match declared {
+        let most = self.request_body_bytes_max;
+        match routed.request.body().size_hint().exact() {
             Some(bytes) if bytes > most => Err(Problem::new(
                 Code::PayloadTooLarge,
                 format!("the body has {bytes} bytes; this function takes at most {most}"),
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until all permits are back.
+    pub(crate) async fn quiet(&self) {
+        let all = u32::try_from(self.permits_max).unwrap_or(u32::MAX);
+        // Err would mean that the semaphore is closed, which it never is.
+        let _ = self.permits.acquire_many(all).await;
     }
 }
 

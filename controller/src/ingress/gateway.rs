@@ -33,14 +33,15 @@ const OF_AUTHORIZERS: [&str; 5] = [
     "authorizationToken",
 ];
 
-/// The event that stands for a request.
+/// The event that stands for a request; `invocation` is its id and when it started, in milliseconds since 1970.
 pub(crate) fn event(
     parts: &Parts,
     body: &[u8],
     peer: SocketAddr,
-    id: InvocationId,
+    invocation: (InvocationId, i64),
     function: &str,
 ) -> Result<Bytes, Problem> {
+    let (id, started_at_ms) = invocation;
     let text = |name: HeaderName| {
         parts
             .headers
@@ -64,6 +65,7 @@ pub(crate) fn event(
     context.request_id = Some(id.to_string());
     context.apiid = Some(function.to_owned());
     context.domain_name = text(header::HOST);
+    context.time_epoch = started_at_ms;
     context.http = http;
 
     let mut event = ApiGatewayV2httpRequest::default();
@@ -98,6 +100,9 @@ fn written(event: &ApiGatewayV2httpRequest) -> serde_json::Result<Bytes> {
     }
     if let Some(Value::Object(context)) = document.get_mut("requestContext") {
         context.retain(|_, value| !value.is_null());
+        if let Some(Value::Object(http)) = context.get_mut("http") {
+            http.retain(|_, value| !value.is_null());
+        }
     }
     serde_json::to_vec(&document).map(Bytes::from)
 }
@@ -219,7 +224,7 @@ mod tests {
     fn event_of(request: http::Request<()>, body: &[u8]) -> Value {
         let id = InvocationId::new(1, [0; 10]);
         let peer = "192.0.2.7:1234".parse().unwrap();
-        let bytes = event(&request.into_parts().0, body, peer, id, "shop").unwrap();
+        let bytes = event(&request.into_parts().0, body, peer, (id, 1_700_000_000_000), "shop").unwrap();
         // Whatever we send, Lambda's own type must be able to read.
         serde_json::from_slice::<ApiGatewayV2httpRequest>(&bytes).unwrap();
         serde_json::from_slice(&bytes).unwrap()

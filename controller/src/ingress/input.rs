@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
@@ -12,7 +12,6 @@ use http_body_util::BodyExt;
 use mayfly_invoker_api::{Body, Gauge, Input, InvokeError, InvokeErrorKind, Kind};
 use serde::de::IgnoredAny;
 
-use crate::body::{self, ReadError};
 use crate::code::Code;
 use crate::config::Bounds;
 use crate::ingress::gateway;
@@ -21,24 +20,20 @@ use crate::ingress::route::Routed;
 use crate::ledger::Trigger;
 use crate::problem::Problem;
 
-/// How much is taken from a client, and for how long.
+/// How much is taken from a client.
 #[derive(Debug, Clone)]
 pub(crate) struct InputLimits {
     request_body_bytes_max: u64,
-    payload_bytes_max: usize,
-    payload_time_max: Duration,
 }
 
 impl InputLimits {
     pub(crate) fn new(bounds: &Bounds) -> Self {
         Self {
             request_body_bytes_max: bounds.request_body_bytes_max,
-            payload_bytes_max: bounds.payload_bytes_max,
-            payload_time_max: bounds.payload_time_max,
         }
     }
 
-    /// Makes the input of `routed`; an http guest streams its body, the others get all of it at once.
+    /// Makes the input of `routed`; an http guest streams its body, the others have all of it here already.
     pub(crate) async fn take(&self, routed: Routed, meter: &Meter) -> Result<Input, Problem> {
         let Routed {
             target,
@@ -51,37 +46,46 @@ impl InputLimits {
             (Kind::Http, Trigger::Direct) => Ok(Input::Http(self.counted(as_post(request), meter))),
             (Kind::Event | Kind::Command, Trigger::Http) => {
                 let (parts, body) = request.into_parts();
-                let body = self.payload(body, meter).await?;
-                gateway::event(&parts, &body, peer, meter.id(), target.function.as_str()).map(Input::Payload)
+                let body = payload(body, meter).await?;
+                gateway::event(
+                    &parts,
+                    &body,
+                    peer,
+                    (meter.id(), meter.started_at_ms()),
+                    target.function.as_str(),
+                )
+                .map(Input::Payload)
             }
             (Kind::Event, Trigger::Direct) => {
-                let payload = self.payload(request.into_body(), meter).await?;
+                let payload = payload(request.into_body(), meter).await?;
                 check_json(&payload)?;
                 Ok(Input::Payload(payload))
             }
-            (Kind::Command, Trigger::Direct) => self.payload(request.into_body(), meter).await.map(Input::Payload),
+            (Kind::Command, Trigger::Direct) => payload(request.into_body(), meter).await.map(Input::Payload),
         }
     }
 
     fn counted(&self, request: Request<Body>, meter: &Meter) -> Request<Body> {
-        let (gauge, left) = (Arc::clone(meter.gauge()), self.request_body_bytes_max);
-        request.map(|body| CountedBody { body, gauge, left }.boxed_unsync())
+        request.map(|body| {
+            let counted = CountedBody {
+                body,
+                gauge: Arc::clone(meter.gauge()),
+                left: self.request_body_bytes_max,
+                too_long: Arc::clone(meter.too_long()),
+            };
+            counted.boxed_unsync()
+        })
     }
+}
 
-    async fn payload(&self, body: Body, meter: &Meter) -> Result<Bytes, Problem> {
-        let most = self.payload_bytes_max;
-        let read = body::read(body, most, self.payload_time_max).await;
-        let payload = read.map_err(|error| match error {
-            ReadError::TooLong => Problem::new(
-                Code::PayloadTooLarge,
-                format!("this function takes at most {most} bytes"),
-            ),
-            ReadError::TooSlow(message) => Problem::new(Code::RequestTimeout, message),
-            ReadError::Broken(message) => Problem::new(Code::Cancelled, message),
-        })?;
-        meter.gauge().add_bytes_in(payload.len() as u64);
-        Ok(payload)
-    }
+/// What `receive` has brought in already.
+async fn payload(body: Body, meter: &Meter) -> Result<Bytes, Problem> {
+    let read = body.collect().await;
+    let payload = read
+        .map_err(|error| Problem::new(Code::Internal, error.to_string()))?
+        .to_bytes();
+    meter.gauge().add_bytes_in(payload.len() as u64);
+    Ok(payload)
 }
 
 /// A direct invocation of an http guest: its payload is posted to the root.
@@ -104,9 +108,14 @@ fn as_post(request: Request<Body>) -> Request<Body> {
 }
 
 fn check_json(payload: &[u8]) -> Result<(), Problem> {
-    serde_json::from_slice::<IgnoredAny>(payload)
+    let refused = |error: &dyn std::fmt::Display| {
+        Problem::new(Code::InvalidJson, format!("an event must be a JSON document: {error}"))
+    };
+    // What is ignored is not looked at closely, so the encoding is checked before.
+    let text = std::str::from_utf8(payload).map_err(|error| refused(&error))?;
+    serde_json::from_str::<IgnoredAny>(text)
         .map(drop)
-        .map_err(|error| Problem::new(Code::InvalidJson, format!("an event must be a JSON document: {error}")))
+        .map_err(|error| refused(&error))
 }
 
 /// A request body on its way to the guest: counted, and cut off at its bound.
@@ -114,6 +123,7 @@ struct CountedBody {
     body: Body,
     gauge: Arc<Gauge>,
     left: u64,
+    too_long: Arc<AtomicBool>,
 }
 
 impl http_body::Body for CountedBody {
@@ -130,6 +140,7 @@ impl http_body::Body for CountedBody {
         {
             let bytes = data.len() as u64;
             let Some(left) = self.left.checked_sub(bytes) else {
+                self.too_long.store(true, Relaxed);
                 let message = "the request's body is longer than is allowed";
                 return Poll::Ready(Some(Err(InvokeError::new(InvokeErrorKind::Cancelled, message))));
             };

@@ -4,6 +4,7 @@
 //! row, even if the process is killed the moment after. The permit rides along until the answer has been taken.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use mayfly_invoker_api::{Gauge, InvocationId, LogEntry, LogStream, Logs, Target};
@@ -23,6 +24,9 @@ pub(crate) struct Meter {
     id: InvocationId,
     gauge: Arc<Gauge>,
     time_max: Duration,
+    started_at_ms: i64,
+    /// Set when the request's body turned out to be longer than is allowed.
+    too_long: Arc<AtomicBool>,
     /// Free when this is dropped, which may be later than it is settled.
     _permit: OwnedSemaphorePermit,
 }
@@ -32,7 +36,6 @@ struct Open {
     target: Arc<Target>,
     trigger: Trigger,
     trace_id: Option<String>,
-    started_at_ms: i64,
     opened: Instant,
 }
 
@@ -63,7 +66,6 @@ impl Meter {
             target: Arc::clone(&routed.target),
             trigger: routed.trigger,
             trace_id,
-            started_at_ms,
             opened: Instant::now(),
         };
         Self {
@@ -71,6 +73,8 @@ impl Meter {
             id,
             gauge: Arc::default(),
             time_max: routed.target.limits.timeout,
+            started_at_ms,
+            too_long: Arc::default(),
             _permit: permit,
         }
     }
@@ -81,6 +85,16 @@ impl Meter {
 
     pub(crate) fn gauge(&self) -> &Arc<Gauge> {
         &self.gauge
+    }
+
+    /// To be set when the request's body turns out to be longer than is allowed.
+    pub(crate) fn too_long(&self) -> &Arc<AtomicBool> {
+        &self.too_long
+    }
+
+    /// When it was admitted, in milliseconds since 1970.
+    pub(crate) fn started_at_ms(&self) -> i64 {
+        self.started_at_ms
     }
 
     /// Time limit of the function.
@@ -122,7 +136,7 @@ impl Meter {
             attempt: 1,
             error,
             http_status,
-            started_at_ms: open.started_at_ms,
+            started_at_ms: self.started_at_ms,
             trace_id: open.trace_id,
             start,
             duration_us,

@@ -1,14 +1,16 @@
 //! The hot path: one request, one direction.
 //!
-//! Request → `route` → Routed → `admit` → Admitted → `dispatch` → Answered → `respond` → Response. The order is in the
+//! Request → `route` → Routed → `receive` → Routed → `admit` → Admitted → `dispatch` → Answered → `respond` → Response. The order is in the
 //! types: only `admit` makes an `Admitted`, and only `dispatch` consumes one.
 
 mod admit;
 mod dispatch;
+mod forward;
 mod gateway;
 mod input;
 mod meter;
 mod metered_body;
+mod receive;
 mod respond;
 mod route;
 
@@ -16,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use mayfly_invoker_api::{Body, Invoke};
 
 use crate::clock::Clock;
@@ -30,10 +32,12 @@ pub(crate) use respond::ResponseBody;
 pub(crate) use route::{Routed, Routes};
 
 use dispatch::Dispatcher;
+use receive::Receiver;
 
 /// Serves functions. One per controller; the admin API's invoke uses the same one.
 pub(crate) struct Ingress {
     pub(crate) routes: Routes,
+    receiver: Receiver,
     gate: Gate,
     dispatcher: Dispatcher,
     unread_time_max: Duration,
@@ -50,6 +54,7 @@ impl Ingress {
     ) -> Self {
         Self {
             routes: Routes::new(bounds, store),
+            receiver: Receiver::new(bounds),
             gate: Gate::new(bounds, ledger, clock, process),
             dispatcher: Dispatcher::new(bounds, invoker),
             unread_time_max: bounds.write_time_max,
@@ -58,9 +63,15 @@ impl Ingress {
 
     /// Answers a request to a function's endpoint.
     pub(crate) async fn handle(&self, request: Request<Body>, peer: SocketAddr) -> Response<ResponseBody> {
-        match self.routes.find(request, peer).await {
+        let head_only = request.method() == Method::HEAD;
+        let response = match self.routes.find(request, peer).await {
             Ok(routed) => self.invoke(routed).await,
             Err(problem) => respond::refuse(&problem),
+        };
+        if head_only {
+            respond::head_of(response)
+        } else {
+            response
         }
     }
 
@@ -73,8 +84,14 @@ impl Ingress {
     }
 
     async fn admit_and_dispatch(&self, routed: Routed) -> Result<dispatch::Answered, Problem> {
-        let admitted = self.gate.admit(routed).await?;
+        let received = self.receiver.receive(routed).await?;
+        let admitted = self.gate.admit(received).await?;
         Ok(self.dispatcher.dispatch(admitted).await)
+    }
+
+    /// Waits until no invocation is under way and all answers have been taken.
+    pub(crate) async fn quiet(&self) {
+        self.gate.quiet().await;
     }
 
     /// New invocations are refused from now on.

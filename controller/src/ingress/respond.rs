@@ -1,6 +1,7 @@
 //! From what the function answered to what the client gets. The meter is settled here, or by the body at its end.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub(crate) async fn with(answered: Answered, unread_time_max: Duration) -> Respo
     match result {
         Ok(Output::Http(response)) => http_answer(response, meter, head_only, unread_time_max).await,
         Ok(Output::Payload(answer)) => match payload_answer(answer, kind, trigger) {
+            Ok(response) if head_only => whole(without_body(response), meter, unread_time_max),
             Ok(response) => whole(response, meter, unread_time_max),
             Err(problem) => failed(&problem, true, &mut meter),
         },
@@ -68,6 +70,29 @@ fn failed(problem: &Problem, billed: bool, meter: &mut Meter) -> Response<Respon
         billed,
         http_status,
     });
+    response
+}
+
+/// The answer to HEAD: HTTP/1.1 would leave the body out by itself, HTTP/2 would not.
+pub(crate) fn head_of(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    match response.body() {
+        ResponseBody::Small(body) => {
+            let bytes = body.size_hint().exact().unwrap_or(0);
+            with_length(response, bytes).map(|_| ResponseBody::Small(Full::default()))
+        }
+        ResponseBody::Metered(_) => response,
+    }
+}
+
+fn without_body(response: Response<Bytes>) -> Response<Bytes> {
+    let bytes = response.body().len() as u64;
+    with_length(response, bytes).map(|_| Bytes::new())
+}
+
+/// Says how long the body would be.
+fn with_length<B>(mut response: Response<B>, bytes: u64) -> Response<B> {
+    let lengths = response.headers_mut().entry(header::CONTENT_LENGTH);
+    lengths.or_insert_with(|| HeaderValue::from(bytes));
     response
 }
 
@@ -110,9 +135,20 @@ async fn http_answer(
     unread_time_max: Duration,
 ) -> Response<ResponseBody> {
     let (mut parts, mut body) = response.into_parts();
-    if parts.status.is_informational() {
-        // 101 would turn the connection into something else; the others are not the end of an answer.
-        let message = format!("the function answered with {}, which is no final status", parts.status);
+    if meter.too_long().load(Relaxed) {
+        // Whatever the function made of the part that it got.
+        let problem = Problem::new(
+            Code::PayloadTooLarge,
+            "the body is longer than an http function may be sent",
+        );
+        return failed(&problem, true, &mut meter);
+    }
+    if !(200..600).contains(&parts.status.as_u16()) {
+        // 101 would turn the connection into something else, the rest below 200 is not the end of an answer.
+        let message = format!(
+            "the function answered with {}, which is no final status",
+            parts.status.as_u16()
+        );
         return failed(&Problem::new(Code::BadResponse, message), true, &mut meter);
     }
     strip_connection_headers(&mut parts.headers);

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Uri};
 use mayfly_invoker_api::{Body, FunctionName, Limits, Namespace, Target};
 
 use crate::body;
 use crate::code::Code;
 use crate::config::{API_BODY_BYTES_MAX, Bounds, LOOK_UP_TIME_MAX};
+use crate::ingress::forward::{check_request, forwarded, inner_uri};
 use crate::ledger::Trigger;
 use crate::problem::Problem;
 use crate::store::{Store, StoreError, Version};
@@ -59,8 +59,17 @@ impl Routes {
 
     /// Finds the function of a request to the functions listener.
     pub(crate) async fn find(&self, request: Request<Body>, peer: SocketAddr) -> Result<Routed, Problem> {
-        match self.find_target(request.uri()).await {
-            Ok((target, prefix, inner)) => Ok(routed(target, request, prefix, inner, peer)),
+        let found = match check_request(&request) {
+            Ok(()) => self.find_target(request.uri()).await,
+            Err(problem) => Err(problem),
+        };
+        match found {
+            Ok((target, prefix, inner)) => Ok(Routed {
+                target,
+                trigger: Trigger::Http,
+                request: forwarded(request, prefix, inner, peer),
+                peer,
+            }),
             Err(problem) => {
                 body::discard_refused(request, API_BODY_BYTES_MAX).await;
                 Err(problem)
@@ -149,28 +158,6 @@ impl Routes {
     }
 }
 
-/// The request as the guest will see it.
-fn routed(
-    target: Arc<Target>,
-    mut request: Request<Body>,
-    prefix: HeaderValue,
-    inner: Uri,
-    peer: SocketAddr,
-) -> Routed {
-    *request.uri_mut() = inner;
-    strip_foreign_headers(&mut request);
-    request.headers_mut().insert("x-forwarded-prefix", prefix);
-    if let Ok(peer) = HeaderValue::try_from(peer.ip().to_string()) {
-        request.headers_mut().insert("x-forwarded-for", peer);
-    }
-    Routed {
-        target,
-        trigger: Trigger::Http,
-        request,
-        peer,
-    }
-}
-
 fn target_of(version: Version) -> Target {
     Target {
         limits: Limits {
@@ -207,37 +194,21 @@ fn split(path: &str) -> Option<Split<'_>> {
     })
 }
 
+/// Characters of a path or a name that are repeated in an answer.
+const SHOWN_CHARS_MAX: usize = 100;
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
+}
+
 fn no_function_at(path: &str) -> Problem {
+    let path = shown(path);
     Problem::new(Code::RouteNotFound, format!("there is no function at the path {path}"))
 }
 
 fn no_function_named(name: &str) -> Problem {
+    let name = shown(name);
     Problem::new(Code::FunctionNotFound, format!("there is no function named {name}"))
-}
-
-/// The URI as the guest sees it: scheme and authority stay, the prefix goes.
-fn inner_uri(uri: &Uri, rest: &str) -> Result<Uri, Problem> {
-    let rest = if rest.is_empty() { "/" } else { rest };
-    let path_and_query: Result<PathAndQuery, _> = match uri.query() {
-        Some(query) => format!("{rest}?{query}").try_into(),
-        None => rest.try_into(),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path_and_query.map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))?);
-    Uri::from_parts(parts).map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))
-}
-
-/// Headers that only the platform may set.
-fn strip_foreign_headers(request: &mut Request<Body>) {
-    let headers = request.headers_mut();
-    let foreign: Vec<_> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
-    for name in foreign {
-        headers.remove(name);
-    }
-}
-
-fn is_ours(name: &str) -> bool {
-    name.starts_with("mayfly-") || name.starts_with("x-forwarded-") || name == "forwarded"
 }
 
 #[cfg(test)]
@@ -261,13 +232,5 @@ mod tests {
         assert_eq!(parts("//hello"), None);
         assert_eq!(parts("/@team"), None);
         assert_eq!(parts("*"), None);
-    }
-
-    #[test]
-    fn the_guest_sees_the_rest_and_the_query() {
-        let uri: Uri = "/hello/a?x=1&x=2".parse().unwrap();
-        assert_eq!(inner_uri(&uri, "/a").unwrap(), "/a?x=1&x=2");
-        let uri: Uri = "/hello?x".parse().unwrap();
-        assert_eq!(inner_uri(&uri, "").unwrap(), "/?x");
     }
 }

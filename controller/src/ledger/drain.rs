@@ -56,7 +56,10 @@ impl Ledger {
                     .spool
                     .reject(line, "it is not a record of this version of the program")?;
             }
-            damaged += chunk.damaged;
+            for line in &chunk.damaged {
+                self.inner.spool.reject(line, "it was cut short or changed")?;
+            }
+            damaged += chunk.damaged.len() as u64;
             if chunk.last {
                 return Ok(damaged);
             }

@@ -77,7 +77,7 @@ pub(super) struct Chunk {
     /// Whole lines that are not records of this version of the program.
     pub(super) foreign: Vec<Vec<u8>>,
     /// Lines that were cut short or changed.
-    pub(super) damaged: u64,
+    pub(super) damaged: Vec<Vec<u8>>,
     /// Whether the file ends here.
     pub(super) last: bool,
 }
@@ -96,7 +96,7 @@ impl Reader {
         let mut chunk = Chunk {
             records: Vec::new(),
             foreign: Vec::new(),
-            damaged: 0,
+            damaged: Vec::new(),
             last: false,
         };
         let mut bytes = 0;
@@ -118,7 +118,7 @@ impl Reader {
             match decode(text) {
                 Line::Record(record) => chunk.records.push(*record),
                 Line::Foreign => chunk.foreign.push(text.to_vec()),
-                Line::Damaged => chunk.damaged += 1,
+                Line::Damaged => chunk.damaged.push(text.to_vec()),
             }
         }
         Ok(chunk)

@@ -150,6 +150,7 @@ impl Ledger {
             };
         }
         if let Err(error) = self.drain().await {
+            self.inner.spool.keep_queued();
             let spool_bytes = self.inner.spool.bytes();
             tracing::error!(%error, spool_bytes, "usage stays in the spool until the next start");
         }

@@ -15,8 +15,9 @@ use mayfly_invoker_api::Logs;
 use super::{InvocationRecord, LedgerCounts, LedgerError, frame};
 
 const EXTENSION: &str = "spool";
-/// Size of the file that finds out whether the disk has room again.
-const PROBE_BYTES: usize = 64 << 10;
+/// Space that is set aside for the records of invocations that are running when the disk becomes full. None is admitted
+/// while it is not there, so these records have a place on disk, too.
+const RESERVE_BYTES: usize = 8 << 20;
 /// Records are set aside only after a mistake in this program, so a file of this size wants a person to look at it.
 const REJECTED_BYTES_MAX: u64 = 256 << 20;
 
@@ -94,6 +95,7 @@ impl Spool {
             lost: AtomicU64::new(0),
         };
         spool.rotate()?;
+        spool.make_reserve()?;
         Ok(spool)
     }
 
@@ -121,16 +123,18 @@ impl Spool {
         if self.writable.swap(false, Ordering::AcqRel) {
             tracing::error!(%error, dir = %self.dir.display(), "the usage spool cannot be written; free some disk space");
         }
+        // Whoever comes first frees the reserve; what the function printed has no place in it.
+        let _ = fs::remove_file(self.reserve());
+        if self.write(&line).is_ok() || self.write(&frame::encode(&without_logs(record))).is_ok() {
+            return;
+        }
         let mut queue = locked(&self.queue);
         if queue.len() < self.queue_records_max {
             queue.push_back(record.clone());
         } else {
             self.lost.fetch_add(1, Ordering::Relaxed);
             // Enough to enter it by hand; what the function printed has no place in the server's log.
-            let line = frame::encode(&InvocationRecord {
-                logs: Logs::default(),
-                ..record.clone()
-            });
+            let line = frame::encode(&without_logs(record));
             let record = String::from_utf8_lossy(&line);
             tracing::error!(
                 record = record.trim(),
@@ -203,22 +207,42 @@ impl Spool {
         }
     }
 
-    /// Finds out whether the file that was made after a failed write can be written to.
+    /// After a failed write: finds out whether there is room again.
     pub(super) fn recover(&self) -> Result<(), LedgerError> {
         if self.is_writable() {
             return Ok(());
         }
-        let path = self.dir.join("probe");
-        let written = fs::write(&path, vec![b'\n'; PROBE_BYTES]);
-        let removed = fs::remove_file(&path);
-        written.and(removed).map_err(|source| LedgerError::Io {
-            action: "write the test file",
-            path,
-            source,
-        })?;
+        self.make_reserve()?;
         self.writable.store(true, Ordering::Release);
         tracing::info!(dir = %self.dir.display(), "the usage spool can be written again");
         Ok(())
+    }
+
+    fn make_reserve(&self) -> Result<(), LedgerError> {
+        let path = self.reserve();
+        // Written anew each time: only bytes that were written are known to have a place.
+        fs::write(&path, vec![b'\n'; RESERVE_BYTES]).map_err(|source| LedgerError::Io {
+            action: "set space aside in",
+            path,
+            source,
+        })
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
+    /// At the end of the process: what is only in memory goes to disk, if that is possible by now.
+    pub(super) fn keep_queued(&self) {
+        let mut queue = locked(&self.queue);
+        while let Some(record) = queue.front() {
+            if let Err(error) = self.write(&frame::encode(record)) {
+                tracing::error!(%error, records = queue.len(), "usage records are lost with this process");
+                self.lost.fetch_add(queue.len() as u64, Ordering::Relaxed);
+                return;
+            }
+            queue.pop_front();
+        }
     }
 
     /// The oldest sealed file.
@@ -260,7 +284,7 @@ impl Spool {
         locked(&self.queue).drain(..count);
     }
 
-    /// Sets a line aside that can never be brought into the database.
+    /// Sets a line aside that can never be brought into the database: a person may still read it.
     pub(super) fn reject(&self, line: &[u8], reason: &str) -> Result<(), LedgerError> {
         let path = self.dir.join("rejected");
         self.append_rejected(&path, line).map_err(|source| LedgerError::Io {
@@ -324,6 +348,13 @@ fn segments_in(dir: &Path) -> io::Result<Vec<(u64, Segment)>> {
     }
     found.sort_by_key(|(number, _)| *number);
     Ok(found)
+}
+
+fn without_logs(record: &InvocationRecord) -> InvocationRecord {
+    InvocationRecord {
+        logs: Logs::default(),
+        ..record.clone()
+    }
 }
 
 /// A panic elsewhere leaves these collections whole, so poison is no reason to stop.

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqlitePool};
 
 use super::StoreError;
 
@@ -25,8 +25,16 @@ pub(super) async fn open(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreE
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true);
-    // A connection to a file does not age, so none is ever replaced.
+    // A connection to a file does not age. But a full disk ends a transaction by itself, and then the connection goes on
+    // counting it as open: such a one is replaced, or nothing could ever be written again.
     let pool = SqlitePoolOptions::new()
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // A roll-back may be under way; this waits for it.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None);

@@ -13,6 +13,7 @@ use crate::problem::{Problem, ProblemDocument};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     /// Rows of this page.
     limit: Option<u32>,
