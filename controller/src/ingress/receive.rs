@@ -35,22 +35,29 @@ impl Receiver {
         if routed.target.kind == Kind::Http || routed.request.body().is_end_stream() {
             return Ok(routed);
         }
+        let most = self.payload_bytes_max;
+        let too_long = || {
+            Problem::new(
+                Code::PayloadTooLarge,
+                format!("this function takes at most {most} bytes"),
+            )
+        };
+        if routed.request.body().size_hint().lower() > most as u64 {
+            body::discard_refused(routed.request, most).await;
+            return Err(too_long());
+        }
         let Ok(_permit) = self.permits.try_acquire() else {
-            body::discard_refused(routed.request, self.payload_bytes_max).await;
+            body::discard_refused(routed.request, most).await;
             return Err(Problem::new(
                 Code::ConcurrencyLimit,
                 "as many payloads as are allowed are arriving at the moment",
             ));
         };
-        let most = self.payload_bytes_max;
         let (parts, body) = routed.request.into_parts();
         let payload = body::read(body, most, self.payload_time_max)
             .await
             .map_err(|error| match error {
-                ReadError::TooLong => Problem::new(
-                    Code::PayloadTooLarge,
-                    format!("this function takes at most {most} bytes"),
-                ),
+                ReadError::TooLong => too_long(),
                 ReadError::TooSlow(message) => Problem::new(Code::RequestTimeout, message),
                 ReadError::Broken(message) => Problem::new(Code::InvalidParameter, message),
             })?;

@@ -57,7 +57,7 @@ impl Ledger {
                     .reject(line, "it is not a record of this version of the program")?;
             }
             for line in &chunk.damaged {
-                self.inner.spool.reject(line, "it was cut short or changed")?;
+                self.inner.spool.set_aside(line, "it was cut short or changed")?;
             }
             damaged += chunk.damaged.len() as u64;
             if chunk.last {

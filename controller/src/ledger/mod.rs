@@ -76,7 +76,7 @@ pub enum LedgerError {
 /// What went wrong since the ledger was opened, in records. All 0 in good health.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LedgerCounts {
-    /// Lines of the spool that were cut short or changed, and skipped.
+    /// Lines of the spool that were cut short or changed; set aside in the file `rejected` of the spool.
     pub damaged: u64,
     /// Records that the database can never take; set aside in the file `rejected` of the spool.
     pub rejected: u64,

@@ -25,7 +25,7 @@ pub(super) struct Spool {
     dir: PathBuf,
     /// Held open, and with it the lock of the folder.
     _lock: File,
-    /// `None` only until the spool is open.
+    /// `None` when the last rotation could not make a file and the one before is gone.
     ///
     /// Those who append hold the lock as readers: the kernel keeps their writes apart, because the file is open for
     /// appending. Rotation holds it as the writer, so when it has swapped the file nobody is about to write to the old
@@ -174,20 +174,29 @@ impl Spool {
         if keep {
             return Ok(());
         }
-        // When there can be no new file, the old one stays in use: it can still be written to, as long as that goes well.
-        let fresh = self.new_file()?;
-        let old = self
-            .active
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(fresh);
+        let (fresh, result) = match self.new_file() {
+            Ok(fresh) => (Some(fresh), Ok(())),
+            // The old one stays in use, as when there are no more file descriptors.
+            Err(error) if self.active_is_in_place() => return Err(error),
+            Err(error) => {
+                self.writable.store(false, Ordering::Release);
+                (None, Err(error))
+            }
+        };
+        let old = std::mem::replace(&mut *self.active.write().unwrap_or_else(PoisonError::into_inner), fresh);
         if let Some(old) = old {
             locked(&self.sealed).push_back(Segment {
                 path: old.path,
                 bytes: old.bytes.into_inner(),
             });
         }
-        Ok(())
+        result
+    }
+
+    /// What is written to a file that somebody has deleted or moved would never be found again.
+    fn active_is_in_place(&self) -> bool {
+        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
+        active.as_ref().is_some_and(|active| active.path.exists())
     }
 
     fn new_file(&self) -> Result<Active, LedgerError> {
@@ -269,7 +278,7 @@ impl Spool {
         self.bytes.fetch_sub(segment.bytes, Ordering::Relaxed);
         if damaged > 0 {
             self.damaged.fetch_add(damaged, Ordering::Relaxed);
-            tracing::error!(file = %segment.path.display(), damaged, "skipped damaged lines of the usage spool");
+            tracing::error!(file = %segment.path.display(), damaged, "damaged lines of the usage spool were set aside");
         }
         Ok(())
     }
@@ -284,15 +293,21 @@ impl Spool {
         locked(&self.queue).drain(..count);
     }
 
-    /// Sets a line aside that can never be brought into the database: a person may still read it.
+    /// Sets a record aside that can never be brought into the database.
     pub(super) fn reject(&self, line: &[u8], reason: &str) -> Result<(), LedgerError> {
+        self.set_aside(line, reason)?;
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Keeps a line that is no use to this program: a person may still read it.
+    pub(super) fn set_aside(&self, line: &[u8], reason: &str) -> Result<(), LedgerError> {
         let path = self.dir.join("rejected");
         self.append_rejected(&path, line).map_err(|source| LedgerError::Io {
             action: "write",
             path,
             source,
         })?;
-        self.rejected.fetch_add(1, Ordering::Relaxed);
         tracing::error!(dir = %self.dir.display(), reason, "usage record set aside in the file 'rejected'");
         Ok(())
     }

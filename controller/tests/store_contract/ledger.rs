@@ -37,7 +37,7 @@ pub(crate) async fn a_flush_brings_everything_into_the_database(bed: Bed) {
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(names.len(), 2, "the lock and one file: {names:?}");
+    assert_eq!(names.len(), 3, "the lock, the reserve and one file: {names:?}");
     assert_eq!(ledger.counts(), LedgerCounts::default());
 }
 

@@ -92,6 +92,12 @@ pub(crate) async fn garbage_between_records_is_skipped_and_counted(bed: Bed) {
             ..LedgerCounts::default()
         }
     );
+    let aside = fs::read(bed.spool_dir().join("rejected")).unwrap();
+    let found = |part: &[u8]| aside.windows(part.len()).any(|window| window == part);
+    assert!(
+        found(b"half a line") && found(b"00000000 {}"),
+        "what was skipped is kept"
+    );
 }
 
 pub(crate) async fn lines_of_another_version_are_set_aside(bed: Bed) {
