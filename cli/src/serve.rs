@@ -219,14 +219,9 @@ async fn open_store(args: &Args, dir: &DataDir) -> Result<Store, CliError> {
 fn database_unavailable(error: StoreError) -> CliError {
     failed(
         "database_unavailable",
-        format!("cannot use the database: {}", with_causes(&error)),
+        format!("cannot use the database: {error}"),
     )
-    .hint("check that the database is running and that the URL, the user and the name in it are right")
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    .hint("with --database: check that it runs and that the URL, the user and the name in it are right; without: mayfly.sqlite in the data directory is damaged, bring back a copy")
 }
 
 async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, CliError> {

@@ -204,6 +204,18 @@ impl Platform {
             .clone()
     }
 
+    /// Memory that the server holds, in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let id = self.child.id().expect("the server runs");
+        let pages = fs::read_to_string(format!("/proc/{id}/statm")).expect("a process has this file");
+        let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("the second number") * rustix::param::page_size() as u64
+    }
+
     /// `kill -9`: the process ends at once, whatever it was doing.
     ///
     /// # Panics

@@ -201,6 +201,11 @@ async fn bad_files_are_refused_and_leave_nothing(platform: &mut Platform) {
             "wasi:http/incoming-handler",
         ),
         (guest_from_wat(&dir, "core-no-export"), "no_usable_export", "add"),
+        (
+            guest_from_wat(&dir, "hollow-export"),
+            "no_usable_export",
+            "wasi:http/incoming-handler",
+        ),
     ];
     for (path, code, named) in cases {
         let done = platform

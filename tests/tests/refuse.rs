@@ -1,6 +1,6 @@
 //! Requests that are refused: what they ask for is not there, not allowed, or too much.
 
-use mayfly_tests::{Platform, WAIT_MAX, on_both_databases};
+use mayfly_tests::{Platform, WAIT_MAX, http_client, on_both_databases};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -9,6 +9,8 @@ on_both_databases!(
     bad_payloads_are_refused,
     a_refusal_reaches_a_client_that_is_still_sending,
     addresses_that_are_no_function,
+    requests_that_no_function_could_be_given,
+    an_answer_to_head_has_no_body,
 );
 
 async fn bad_payloads_are_refused(platform: &mut Platform) {
@@ -95,4 +97,39 @@ async fn addresses_that_are_no_function(platform: &mut Platform) {
     // The API does not live on the functions' port.
     assert_eq!(platform.get("/v1/ns/default/functions").await.status, 404);
     assert_eq!(platform.get("/openapi.json").await.status, 404);
+}
+
+async fn requests_that_no_function_could_be_given(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "warm"]).await;
+    assert_eq!(platform.get("/warm/count").await.text().trim(), "1");
+    for (request, status) in [
+        ("GET /warm/count HTTP/1.1\r\n\r\n", "400"),
+        ("GET /warm/count HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", "400"),
+        ("GET /warm/count HTTP/1.1\r\nhost: \u{e9}\r\n\r\n", "400"),
+        ("CONNECT /warm/count HTTP/1.1\r\nhost: x\r\n\r\n", "4"),
+        ("GET /warm/count HTTP/1.0\r\n\r\n", "200"),
+    ] {
+        let answer = send_all_then_read(platform, request, b"").await;
+        let answered = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(answered.starts_with(status), "{request:?}: {answer}");
+    }
+    // None of them has cost the function its instance, and only the last one was a call.
+    let last = platform.get("/warm/count").await;
+    assert_eq!((last.text().trim(), last.header("mayfly-start")), ("3", "warm"));
+    assert_eq!(platform.usage_of("warm").await["invocations"], 3);
+}
+
+async fn an_answer_to_head_has_no_body(platform: &mut Platform) {
+    platform.deploy("order-total", &[]).await;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build();
+    for client in [http_client(), http2.expect("valid settings")] {
+        for path in ["/order-total", "/nobody"] {
+            let head = client.head(format!("{}{path}", platform.functions)).send().await;
+            let head = head.expect("an answer that follows the protocol");
+            assert!(head.status().is_client_error() || head.status().is_server_error());
+            assert_ne!(head.headers()["content-length"], "0", "what GET would have sent");
+            assert_eq!(head.bytes().await.expect("an end"), "");
+        }
+    }
+    assert_eq!(platform.usage_of("order-total").await["bytes_out"], 0);
 }

@@ -52,6 +52,9 @@ pub(in crate::admin) async fn deploy(
 ) -> Result<(StatusCode, Json<Deployed>), Problem> {
     let artifact: Digest = deployment.artifact.parse().map_err(invalid_parameter)?;
     check(&deployment.config)?;
+    if admin.parts.present_artifact(&namespace, artifact).await?.is_none() {
+        return Err(missing(artifact));
+    }
     let now_ms = admin.parts.clock.unix_ms();
     let deployed = admin
         .parts
