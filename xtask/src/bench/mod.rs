@@ -143,8 +143,12 @@ fn markdown(result: &Value) -> String {
     for row in result["rows"].as_array().into_iter().flatten() {
         let name = row["server"].as_str().unwrap_or_default();
         table += &format!(
-            "| {name} | {} | {} | {} | {} | {} |\n",
-            row["connections"], row["requests_per_s"], row["p50_ms"], row["p99_ms"], row["mayfly_requests_ratio"]
+            "| {name} | {} | {:.0} | {} | {} | {} |\n",
+            row["connections"],
+            row["requests_per_s"].as_f64().unwrap_or_default(),
+            row["p50_ms"],
+            row["p99_ms"],
+            row["mayfly_requests_ratio"]
         );
     }
     let overshoot = &result["deadline_overshoot_ms"];
