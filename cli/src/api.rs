@@ -14,6 +14,10 @@ pub(crate) struct Config {
     pub(crate) timeout_ms: u64,
     /// Environment variables of the guest.
     pub(crate) env: BTreeMap<String, String>,
+    /// `auto`, `function`, `invocation` or `key:HEADER`; text, so that a newer server can be described.
+    pub(crate) isolation: String,
+    /// Invocations that one instance serves.
+    pub(crate) max_requests_per_instance: u32,
 }
 
 /// What a deployment asks for; what it leaves out, the server decides.
@@ -23,6 +27,10 @@ pub(crate) struct ConfigRequest {
     pub(crate) memory_mib: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) isolation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_requests_per_instance: Option<u32>,
     pub(crate) env: BTreeMap<String, String>,
 }
 

@@ -55,6 +55,8 @@ impl Default for Bounds {
 pub const MEMORY_MIB_MAX: u32 = 512;
 /// Longest time limit of a function, in milliseconds.
 pub const TIMEOUT_MS_MAX: u64 = 900_000;
+/// Invocations that one instance may serve.
+pub(crate) const REQUESTS_PER_INSTANCE_MAX: u32 = 1_000_000;
 /// Environment variables of a function.
 pub(crate) const ENV_VARS_MAX: usize = 128;
 /// Names and values of a function's environment together, in bytes.

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Target};
+use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Isolation, Target};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::pool::Key;
 use crate::ticker::{Running, Ticker};
 
 /// What stays the same over the whole of one invocation.
@@ -17,6 +18,8 @@ use crate::ticker::{Running, Ticker};
 pub(crate) struct Call {
     pub(crate) target: Arc<Target>,
     pub(crate) gauge: Arc<Gauge>,
+    /// Where an instance may be taken from and left; `None` for an invocation that shares none.
+    pub(crate) pool_key: Option<Key>,
     deadline: Instant,
     stopwatch: Arc<Stopwatch>,
 }
@@ -46,6 +49,7 @@ impl Call {
         Self {
             target: Arc::clone(&invocation.target),
             gauge: Arc::clone(&gauge),
+            pool_key: pool_key(invocation),
             deadline: started + invocation.target.limits.timeout,
             stopwatch: Arc::new(Stopwatch {
                 gauge,
@@ -95,6 +99,18 @@ impl Call {
             format!("the function did not end within its time limit of {seconds} s"),
         )
     }
+}
+
+fn pool_key(invocation: &Invocation) -> Option<Key> {
+    let shared = match &invocation.target.isolation {
+        Isolation::Auto | Isolation::Function => true,
+        Isolation::Invocation => false,
+        Isolation::Key(_) => invocation.partition.is_some(),
+    };
+    shared.then(|| Key {
+        target: Arc::clone(&invocation.target),
+        partition: invocation.partition,
+    })
 }
 
 pub(crate) fn microseconds_since(start: Instant) -> u64 {

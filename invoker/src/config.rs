@@ -72,6 +72,13 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Elements of all tables of one store.
 pub(crate) const TABLE_ELEMENTS_TOTAL_MAX: usize = 400_000;
 
+/// Of a memory slot that is free: what is cleared and kept instead of given back to the kernel, in bytes.
+pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
+/// The same of a table slot.
+pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
+/// Slots that are given back to the kernel in one go.
+pub(crate) const DECOMMIT_BATCH_SLOTS: usize = 16;
+
 /// Bytes that a guest may hand to the host in one call.
 pub(crate) const HOSTCALL_BYTES_MAX: usize = 8 << 20;
 /// Live component-model handles of one store.

@@ -5,11 +5,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
 use crate::config::{
-    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX, MEMORY_BYTES_MAX,
-    TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
+    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, DECOMMIT_BATCH_SLOTS, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX,
+    MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES, TABLES_PER_COMPONENT_MAX,
+    WASM_STACK_BYTES,
 };
 
 /// An engine that only compiles.
@@ -58,9 +59,27 @@ fn pool(bounds: &Bounds) -> PoolingAllocationConfig {
         .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
         .max_tables_per_module(8)
+        .decommit_batch_size(DECOMMIT_BATCH_SLOTS)
         .max_memory_size(usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_MAX);
+    if reset_in_place() {
+        pool.pagemap_scan(Enabled::Auto);
+        if PoolingAllocationConfig::is_pagemap_scan_available() {
+            // Without the scan this would clear so much memory for every instance, whatever it has touched.
+            pool.linear_memory_keep_resident(MEMORY_KEPT_BYTES)
+                .table_keep_resident(TABLE_KEPT_BYTES);
+        }
+    }
     pool
+}
+
+/// Whether the pages that an instance has written may be found by a scan and cleared, which spares the kernel most of the
+/// work for a fresh instance. The scan does not see pages that were swapped out: with swap they could reach the next
+/// instance, so there it stays off.
+fn reset_in_place() -> bool {
+    let swaps = std::fs::read_to_string("/proc/swaps");
+    // The first line is the heading.
+    swaps.is_ok_and(|swaps| swaps.lines().count() <= 1)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mayfly_invoker_api::{InvokeError, InvokeErrorKind, Target};
+use mayfly_invoker_api::{InvokeError, InvokeErrorKind, Isolation, Target};
 use tokio::time::Instant;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -11,7 +11,7 @@ use crate::bindings::EventHandler;
 use crate::call::{Call, microseconds_since};
 use crate::code::{Code, Reuse};
 use crate::guest::GuestPre;
-use crate::pool::Pool;
+use crate::pool::{Key, Pool};
 use crate::state::{self, State};
 
 /// The warm instances of one process.
@@ -27,9 +27,11 @@ pub(crate) enum Guest {
 pub(crate) struct Instance {
     pub(crate) store: Store<State>,
     pub(crate) guest: Guest,
-    pub(crate) target: Arc<Target>,
+    target: Arc<Target>,
     code: Arc<Code>,
-    served: u64,
+    /// Where it is kept between two invocations, if it is.
+    pool_key: Option<Key>,
+    served: u32,
 }
 
 impl Instance {
@@ -62,12 +64,12 @@ impl Instance {
             };
             match guest {
                 Ok(guest) => {
-                    let (target, code) = (Arc::clone(&call.target), Arc::clone(code));
                     return Ok(Self {
                         store,
                         guest,
-                        target,
-                        code,
+                        target: Arc::clone(&call.target),
+                        code: Arc::clone(code),
+                        pool_key: call.pool_key.clone(),
                         served: 0,
                     });
                 }
@@ -98,15 +100,20 @@ impl Instance {
             code.settle_reuse(Reuse::Proven);
         }
         self.served += 1;
-        if self.code.reuse() != Reuse::Never {
-            let target = Arc::clone(&self.target);
-            pool.put(&target, self);
+        let worn_out = self.served >= self.target.limits.requests_per_instance_max;
+        let bears_it = self.target.isolation == Isolation::Function || self.code.reuse() != Reuse::Never;
+        if bears_it
+            && !worn_out
+            && let Some(key) = self.pool_key.clone()
+        {
+            pool.put(key, self);
         }
     }
 
     /// The code of which it is not known yet whether it bears the reuse that is happening now.
     pub(crate) fn on_trial(&self) -> Option<Arc<Code>> {
-        (self.served > 0 && self.code.reuse() == Reuse::Unproven).then(|| Arc::clone(&self.code))
+        let tried = self.served > 0 && self.target.isolation != Isolation::Function;
+        (tried && self.code.reuse() == Reuse::Unproven).then(|| Arc::clone(&self.code))
     }
 }
 

@@ -1,28 +1,34 @@
 //! Warm instances, kept for later invocations of the very same thing.
 //!
-//! The key is (namespace, function, version, artifact, configuration): an instance never serves anything else. The
-//! one used last is taken first, so that a function under light load keeps one instance warm and lets the rest go.
+//! The key is (namespace, function, version, artifact, configuration) and, where the function wants it, a part of its
+//! callers: an instance never serves anything else. The one used last is taken first, so that a function under light load
+//! keeps one instance warm and lets the rest go.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mayfly_invoker_api::Target;
+use mayfly_invoker_api::{Digest, Target};
 
 /// What must be equal for an instance to be reused.
 #[derive(Debug, Clone)]
-struct Key(Arc<Target>);
+pub(crate) struct Key {
+    pub(crate) target: Arc<Target>,
+    /// Which part of the function's callers.
+    pub(crate) partition: Option<Digest>,
+}
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        let (a, b) = (&self.0, &other.0);
-        Arc::ptr_eq(a, b)
+        let (a, b) = (&self.target, &other.target);
+        let same_target = Arc::ptr_eq(a, b)
             || (a.config == b.config
                 && a.artifact == b.artifact
                 && a.version == b.version
                 && a.function == b.function
-                && a.namespace == b.namespace)
+                && a.namespace == b.namespace);
+        same_target && self.partition == other.partition
     }
 }
 
@@ -30,9 +36,10 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.namespace.hash(state);
-        self.0.function.hash(state);
-        self.0.version.hash(state);
+        self.target.namespace.hash(state);
+        self.target.function.hash(state);
+        self.target.version.hash(state);
+        self.partition.hash(state);
     }
 }
 
@@ -65,23 +72,22 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Takes the instance of `target` that was used last.
-    pub(crate) fn take(&self, target: &Arc<Target>) -> Option<T> {
+    /// Takes the instance of `key` that was used last.
+    pub(crate) fn take(&self, key: &Key) -> Option<T> {
         let mut idle = self.lock();
-        let taken = idle.stacks.get_mut(&Key(Arc::clone(target)))?.pop()?;
+        let taken = idle.stacks.get_mut(key)?.pop()?;
         idle.count -= 1;
         Some(taken.instance)
     }
 
     /// Keeps an instance that has served well. Past the bound the oldest of all goes.
-    pub(crate) fn put(&self, target: &Arc<Target>, instance: T) {
+    pub(crate) fn put(&self, key: Key, instance: T) {
         let mut idle = self.lock();
         let given_up = if idle.count >= self.idle_max {
             idle.remove_oldest()
         } else {
             None
         };
-        let key = Key(Arc::clone(target));
         idle.stacks.entry(key).or_default().push(Idle {
             instance,
             since: Instant::now(),
@@ -92,10 +98,10 @@ impl<T> Pool<T> {
         drop(given_up);
     }
 
-    /// Drops all instances of `target`.
-    pub(crate) fn forget(&self, target: &Arc<Target>) {
+    /// Drops all instances of `key`.
+    pub(crate) fn forget(&self, key: &Key) {
         let mut idle = self.lock();
-        let stack = idle.stacks.remove(&Key(Arc::clone(target))).unwrap_or_default();
+        let stack = idle.stacks.remove(key).unwrap_or_default();
         idle.count -= stack.len();
         drop(idle);
         drop(stack);
@@ -147,13 +153,13 @@ impl<T> IdleByKey<T> {
 
 #[cfg(test)]
 mod tests {
-    use mayfly_invoker_api::{Digest, Kind, Limits};
+    use mayfly_invoker_api::{Isolation, Kind, Limits};
 
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn target(change: impl FnOnce(&mut Target)) -> Arc<Target> {
+    fn key(change: impl FnOnce(&mut Target)) -> Key {
         let mut target = Target {
             namespace: "default".parse().unwrap(),
             function: "greet".parse().unwrap(),
@@ -164,48 +170,57 @@ mod tests {
             limits: Limits {
                 memory_bytes: 1 << 20,
                 timeout: LONG,
+                requests_per_instance_max: 1,
             },
+            isolation: Isolation::Auto,
             env: Vec::new(),
         };
         change(&mut target);
-        Arc::new(target)
+        Key {
+            target: Arc::new(target),
+            partition: None,
+        }
     }
 
     #[test]
-    fn an_instance_serves_nothing_but_its_own_target() {
+    fn an_instance_serves_nothing_but_its_own_key() {
         let pool = Pool::new(8, LONG);
-        pool.put(&target(|_| ()), "warm");
+        pool.put(key(|_| ()), "warm");
         let others = [
-            target(|other| other.namespace = "tenant-b".parse().unwrap()),
-            target(|other| other.function = "greet-b".parse().unwrap()),
-            target(|other| other.version = 2),
-            target(|other| other.artifact = Digest::from_bytes([3; 32])),
-            target(|other| other.config = Digest::from_bytes([4; 32])),
+            key(|other| other.namespace = "tenant-b".parse().unwrap()),
+            key(|other| other.function = "greet-b".parse().unwrap()),
+            key(|other| other.version = 2),
+            key(|other| other.artifact = Digest::from_bytes([3; 32])),
+            key(|other| other.config = Digest::from_bytes([4; 32])),
+            Key {
+                partition: Some(Digest::from_bytes([5; 32])),
+                ..key(|_| ())
+            },
         ];
         for other in &others {
             assert_eq!(pool.take(other), None, "{other:?}");
         }
         // A target read anew from the database is another allocation with the same content.
-        assert_eq!(pool.take(&target(|_| ())), Some("warm"));
-        assert_eq!(pool.take(&target(|_| ())), None);
+        assert_eq!(pool.take(&key(|_| ())), Some("warm"));
+        assert_eq!(pool.take(&key(|_| ())), None);
     }
 
     #[test]
     fn the_one_used_last_is_taken_first() {
-        let (pool, target) = (Pool::new(8, LONG), target(|_| ()));
-        pool.put(&target, 1);
-        pool.put(&target, 2);
-        assert_eq!(pool.take(&target), Some(2));
-        assert_eq!(pool.take(&target), Some(1));
+        let (pool, key) = (Pool::new(8, LONG), key(|_| ()));
+        pool.put(key.clone(), 1);
+        pool.put(key.clone(), 2);
+        assert_eq!(pool.take(&key), Some(2));
+        assert_eq!(pool.take(&key), Some(1));
     }
 
     #[test]
     fn past_the_bound_the_oldest_of_all_goes() {
         let pool = Pool::new(2, LONG);
-        let (a, b) = (target(|a| a.version = 1), target(|b| b.version = 2));
-        pool.put(&a, "oldest");
-        pool.put(&b, "second");
-        pool.put(&b, "third");
+        let (a, b) = (key(|a| a.version = 1), key(|b| b.version = 2));
+        pool.put(a.clone(), "oldest");
+        pool.put(b.clone(), "second");
+        pool.put(b.clone(), "third");
         assert_eq!(pool.take(&a), None);
         assert_eq!(pool.take(&b), Some("third"));
         assert_eq!(pool.take(&b), Some("second"));
@@ -214,14 +229,14 @@ mod tests {
 
     #[test]
     fn idle_instances_are_dropped_and_their_places_are_free_again() {
-        let (pool, target) = (Pool::new(1, Duration::ZERO), target(|_| ()));
+        let (pool, key) = (Pool::new(1, Duration::ZERO), key(|_| ()));
         let instance = Arc::new(());
-        pool.put(&target, Arc::clone(&instance));
+        pool.put(key.clone(), Arc::clone(&instance));
         pool.reap();
         assert_eq!(Arc::strong_count(&instance), 1);
-        pool.put(&target, Arc::clone(&instance));
+        pool.put(key.clone(), Arc::clone(&instance));
         assert!(
-            pool.take(&target).is_some(),
+            pool.take(&key).is_some(),
             "the bound counts what is there, not what was"
         );
     }
@@ -229,10 +244,10 @@ mod tests {
     #[test]
     fn what_is_forgotten_is_gone() {
         let pool = Pool::new(8, LONG);
-        let (a, b) = (target(|a| a.version = 1), target(|b| b.version = 2));
-        pool.put(&a, 1);
-        pool.put(&a, 2);
-        pool.put(&b, 3);
+        let (a, b) = (key(|a| a.version = 1), key(|b| b.version = 2));
+        pool.put(a.clone(), 1);
+        pool.put(a.clone(), 2);
+        pool.put(b.clone(), 3);
         pool.forget(&a);
         assert_eq!(pool.take(&a), None);
         assert_eq!(pool.take(&b), Some(3));

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use mayfly_invoker_api::{Digest, Input, Invocation, InvokeError, InvokeErrorKind, Kind, Output, Start};
+use mayfly_invoker_api::{Digest, Input, Invocation, InvokeError, InvokeErrorKind, Isolation, Kind, Output, Start};
 
 use crate::bindings::GuestContext;
 use crate::call::Call;
@@ -74,9 +74,12 @@ async fn run_reusable(
     context: &GuestContext,
     input: Input,
 ) -> Result<Output, InvokeError> {
-    let Some(warm) = host.pool.take(&call.target) else {
+    let Some(warm) = call.pool_key.as_ref().and_then(|key| host.pool.take(key)) else {
         return run_fresh(host, code, call, context, input).await;
     };
+    if call.target.isolation == Isolation::Function {
+        return serve(host, warm, call, context, input).await;
+    }
     match code.reuse() {
         Reuse::Never => run_fresh(host, code, call, context, input).await,
         Reuse::Proven => serve(host, warm, call, context, input).await,
@@ -108,7 +111,9 @@ async fn rerun(
     call.begin_again();
     let output = run_fresh(host, code, call, context, input).await?;
     code.settle_reuse(Reuse::Never);
-    host.pool.forget(&call.target);
+    if let Some(key) = &call.pool_key {
+        host.pool.forget(key);
+    }
     tracing::info!(
         function = %call.target.function, version = call.target.version,
         "a reused instance failed where a fresh one did not: every invocation gets a fresh one from now on"

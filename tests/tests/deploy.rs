@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mayfly_tests::{CountingProxy, Platform, guest, guest_bytes, guest_from_wat, on_both_databases};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 on_both_databases!(
     kinds_are_found_out,
@@ -82,54 +82,50 @@ async fn a_redeploy_sends_almost_nothing(platform: &mut Platform) {
     println!("{first_bytes} bytes sent at first, {again_bytes} when nothing had changed");
 }
 
+/// A configuration as the API shows it.
+fn config(memory_mib: u32, timeout_ms: u64, env: Value) -> Value {
+    json!({
+        "memory_mib": memory_mib,
+        "timeout_ms": timeout_ms,
+        "env": env,
+        "isolation": "auto",
+        "max_requests_per_instance": 1_000,
+    })
+}
+
 async fn another_configuration_is_another_version(platform: &mut Platform) {
     // What is not named stays as the version before had it.
     let steps = [
-        (1, &[][..], json!({"memory_mib": 128, "timeout_ms": 30_000, "env": {}})),
-        (1, &[], json!({"memory_mib": 128, "timeout_ms": 30_000, "env": {}})),
-        (
-            2,
-            &["--memory", "64"],
-            json!({"memory_mib": 64, "timeout_ms": 30_000, "env": {}}),
-        ),
-        (
-            3,
-            &["--timeout", "5s"],
-            json!({"memory_mib": 64, "timeout_ms": 5_000, "env": {}}),
-        ),
+        (1, &[][..], config(128, 30_000, json!({}))),
+        (1, &[], config(128, 30_000, json!({}))),
+        (2, &["--memory", "64"], config(64, 30_000, json!({}))),
+        (3, &["--timeout", "5s"], config(64, 5_000, json!({}))),
         (
             4,
             &["--env", "A=1", "--env", "B=2"],
-            json!({"memory_mib": 64, "timeout_ms": 5_000, "env": {"A": "1", "B": "2"}}),
+            config(64, 5_000, json!({"A": "1", "B": "2"})),
         ),
-        (
-            5,
-            &["--unset-env", "A"],
-            json!({"memory_mib": 64, "timeout_ms": 5_000, "env": {"B": "2"}}),
-        ),
+        (5, &["--unset-env", "A"], config(64, 5_000, json!({"B": "2"}))),
         (
             5,
             &["--memory", "64", "--env", "B=2"],
-            json!({"memory_mib": 64, "timeout_ms": 5_000, "env": {"B": "2"}}),
+            config(64, 5_000, json!({"B": "2"})),
         ),
     ];
-    for (version, flags, config) in steps {
+    for (version, flags, wanted) in steps {
         assert_eq!(
             platform.deploy("hello-http", flags).await["version"],
             version,
             "{flags:?}"
         );
         let function = platform.api_get("/v1/ns/default/functions/hello-http").await.json();
-        assert_eq!(function["config"], config, "{flags:?}");
+        assert_eq!(function["config"], wanted, "{flags:?}");
     }
     // The API takes a configuration as it is: what is left out is the default.
     let digest = platform.api_get("/v1/ns/default/functions/hello-http").await.json()["digest"].clone();
     let plain = put_function(platform, "hello-http", &json!({"artifact": digest})).await;
     assert_eq!((plain.status, &plain.json()["version"]), (201, &json!(6)));
-    assert_eq!(
-        plain.json()["config"],
-        json!({"memory_mib": 128, "timeout_ms": 30_000, "env": {}})
-    );
+    assert_eq!(plain.json()["config"], config(128, 30_000, json!({})));
     let again = put_function(platform, "hello-http", &json!({"artifact": digest, "config": {}})).await;
     assert_eq!((again.status, &again.json()["changed"]), (200, &json!(false)));
 }

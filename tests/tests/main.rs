@@ -1,11 +1,12 @@
 //! The black-box tests, one file per theme, in one program: linking a dozen of them would take longer than running them.
-//! `cargo test --release -p mayfly-tests deadline` runs one theme.
+//! `cargo xtask test --no-lint -- deadline` runs one theme. (`cargo test -p` would build the engine anew: other features.)
 
 mod cli;
 mod crash;
 mod deadline;
 mod deploy;
 mod invoke;
+mod isolation;
 mod javascript;
 mod logs;
 mod openapi;

@@ -38,6 +38,11 @@ fn fields(function: &FunctionDetail) -> Fields {
     fields.add("digest", latest.digest.to_string());
     fields.add("memory", format!("{} MiB", latest.config.memory_mib));
     fields.add("timeout", timeout_text(latest.config.timeout_ms));
+    fields.add("isolation", &latest.config.isolation);
+    fields.add(
+        "instance",
+        format!("replaced after {} calls", latest.config.max_requests_per_instance),
+    );
     for (index, (key, value)) in latest.config.env.iter().enumerate() {
         fields.add(if index == 0 { "env" } else { "" }, format!("{key}={value}"));
     }

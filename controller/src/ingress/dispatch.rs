@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::Method;
-use mayfly_invoker_api::{Invocation, Invoke, InvokeError, Kind, Output};
+use http::{HeaderMap, Method};
+use mayfly_invoker_api::{Digest, Invocation, Invoke, InvokeError, Isolation, Kind, Output};
 
+use crate::artifacts::digest_of;
 use crate::config::Bounds;
 use crate::ingress::admit::Admitted;
 use crate::ingress::input::InputLimits;
@@ -54,6 +55,7 @@ impl Dispatcher {
         let (target, trigger) = (Arc::clone(&routed.target), routed.trigger);
         let head_only = trigger == Trigger::Http && routed.request.method() == Method::HEAD;
         let kind = target.kind;
+        let partition = partition(&target.isolation, routed.request.headers());
         let result = match self.limits.take(routed, &meter).await {
             Err(problem) => Err(Failure::Input(problem)),
             Ok(input) => {
@@ -63,6 +65,7 @@ impl Dispatcher {
                     attempt: 1,
                     target,
                     trace_parent,
+                    partition,
                     input,
                     gauge: Arc::clone(meter.gauge()),
                 };
@@ -76,5 +79,13 @@ impl Dispatcher {
             trigger,
             head_only,
         }
+    }
+}
+
+/// Which part of the function's callers this one belongs to. A digest, because the value may be a secret.
+fn partition(isolation: &Isolation, headers: &HeaderMap) -> Option<Digest> {
+    match isolation {
+        Isolation::Key(header) => headers.get(header).map(|value| digest_of(value.as_bytes())),
+        Isolation::Auto | Isolation::Function | Isolation::Invocation => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Uri};
@@ -31,6 +32,8 @@ pub(crate) struct Routes {
     known: moka::future::Cache<String, Option<Arc<Target>>>,
     /// What was known last, however long ago: better than nothing while the database is away.
     last_known: moka::sync::Cache<String, Arc<Target>>,
+    /// Deployments and deletions made here.
+    changes: AtomicU64,
 }
 
 /// The two parts of a path: which function, and what is left for it.
@@ -43,17 +46,20 @@ struct Split<'a> {
 
 impl Routes {
     pub(crate) fn new(bounds: &Bounds, store: Store) -> Self {
-        // Changes made here are seen by the next request (see `forget`) unless a look-up is under way just then; that one,
-        // and those of other controllers, are seen after this time.
-        let known = moka::future::Cache::builder()
-            .max_capacity(bounds.routes_max)
-            .time_to_live(bounds.route_age_max)
-            .build();
+        // Changes made here are seen at once (see `forget`), those of other controllers after this time.
+        let known = moka::future::Cache::builder().max_capacity(bounds.routes_max);
+        // Nobody else writes to a database that is not shared, so what is known stays true.
+        let known = if store.is_shared() {
+            known.time_to_live(bounds.route_age_max).build()
+        } else {
+            known.build()
+        };
         let last_known = moka::sync::Cache::new(bounds.routes_max);
         Self {
             store,
             known,
             last_known,
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -109,6 +115,7 @@ impl Routes {
 
     /// The function was deployed or deleted: the next request looks again.
     pub(crate) async fn forget(&self, namespace: &Namespace, name: &FunctionName) {
+        self.changes.fetch_add(1, SeqCst);
         let prefix = format!("@{namespace}/{name}");
         self.known.invalidate(&prefix).await;
         self.last_known.invalidate(&prefix);
@@ -119,6 +126,18 @@ impl Routes {
     }
 
     async fn look_up(&self, split: &Split<'_>) -> Result<Option<Arc<Target>>, Problem> {
+        loop {
+            let changes = self.changes.load(SeqCst);
+            let found = self.ask(split).await;
+            if self.changes.load(SeqCst) == changes {
+                return found;
+            }
+            // Something was deployed or deleted meanwhile: what was found may be what was there before.
+            self.known.invalidate(split.prefix).await;
+        }
+    }
+
+    async fn ask(&self, split: &Split<'_>) -> Result<Option<Arc<Target>>, Problem> {
         let Ok(name) = split.name.parse::<FunctionName>() else {
             return Ok(None);
         };
@@ -163,7 +182,9 @@ fn target_of(version: Version) -> Target {
         limits: Limits {
             memory_bytes: u64::from(version.config.memory_mib) << 20,
             timeout: Duration::from_millis(version.config.timeout_ms),
+            requests_per_instance_max: version.config.max_requests_per_instance,
         },
+        isolation: version.config.isolation,
         env: version.config.env.into_iter().collect(),
         namespace: version.namespace,
         function: version.name,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mayfly_invoker_api::{Digest, FunctionName, Kind, Namespace};
+use mayfly_invoker_api::{Digest, FunctionName, Isolation, Kind, Namespace};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -20,6 +20,11 @@ pub struct FunctionConfig {
     pub timeout_ms: u64,
     /// Environment variables of the function.
     pub env: BTreeMap<String, String>,
+    /// Which invocations may share an instance: `auto`, `function`, `invocation`, or `key:HEADER`.
+    #[schema(value_type = String)]
+    pub isolation: Isolation,
+    /// Invocations that one instance serves before it is replaced.
+    pub max_requests_per_instance: u32,
 }
 
 impl Default for FunctionConfig {
@@ -28,6 +33,8 @@ impl Default for FunctionConfig {
             memory_mib: 128,
             timeout_ms: 30_000,
             env: BTreeMap::new(),
+            isolation: Isolation::Auto,
+            max_requests_per_instance: 1_000,
         }
     }
 }

@@ -265,6 +265,8 @@ pub(crate) async fn any_text_survives_in_the_configuration(bed: Bed) {
         memory_mib: u32::MAX,
         timeout_ms: u64::MAX,
         env,
+        isolation: "key:x-user".parse().unwrap(),
+        max_requests_per_instance: u32::MAX,
     };
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     bed.store

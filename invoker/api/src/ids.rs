@@ -14,6 +14,12 @@ const NAME_BYTES_MAX: usize = 63;
 #[error("{0}")]
 pub struct ParseError(String);
 
+impl ParseError {
+    pub(crate) fn new(message: &str) -> Self {
+        Self(message.to_owned())
+    }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, FunctionName, Gauge, InvocationId, InvokeError, Namespace};
+use crate::{Digest, FunctionName, Gauge, InvocationId, InvokeError, Isolation, Namespace};
 
 /// A streamed body. The response's body ends, well or with an error, only after the guest has ended.
 pub type Body = UnsyncBoxBody<Bytes, InvokeError>;
@@ -49,8 +49,10 @@ impl Kind {
 pub struct Limits {
     /// All linear memories of the instance together, in bytes.
     pub memory_bytes: u64,
-    /// Wall time from the moment the invocation reaches the invoker to the end of the guest.
+    /// Wall time from the moment that the code is there to the end of the guest.
     pub timeout: Duration,
+    /// Invocations that one instance serves before it is given up; at least 1.
+    pub requests_per_instance_max: u32,
 }
 
 /// Which code to run and how; made once per version and shared by its invocations.
@@ -70,6 +72,8 @@ pub struct Target {
     pub kind: Kind,
     /// What it may use.
     pub limits: Limits,
+    /// Which of its invocations may share an instance.
+    pub isolation: Isolation,
     /// Environment variables of the guest; nothing of the host's environment is added.
     pub env: Vec<(String, String)>,
 }
@@ -100,6 +104,8 @@ pub struct Invocation {
     pub target: Arc<Target>,
     /// W3C `traceparent` of the caller, for the guest to pass on.
     pub trace_parent: Option<String>,
+    /// With [`Isolation::Key`]: the sha256 of the header's value, `None` without the header.
+    pub partition: Option<Digest>,
     /// What to run it on.
     pub input: Input,
     /// Where the invoker writes what was consumed and printed.

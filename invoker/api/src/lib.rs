@@ -8,9 +8,11 @@ mod gauge;
 mod ids;
 mod invocation;
 mod invoke;
+mod isolation;
 
 pub use error::{InvokeError, InvokeErrorKind, PrepareError, PrepareErrorKind};
 pub use gauge::{Gauge, LogEntry, LogStream, Logs, Start};
 pub use ids::{Digest, FunctionName, InvocationId, Namespace, ParseError};
 pub use invocation::{Body, Input, Invocation, Kind, Limits, Output, Target};
 pub use invoke::{ArtifactSource, Invoke, Prepared};
+pub use isolation::Isolation;

@@ -12,7 +12,7 @@ use crate::admin::artifacts::missing;
 use crate::admin::extract::{Document, NamedFunction, invalid_parameter};
 use crate::admin::functions::FunctionView;
 use crate::code::Code;
-use crate::config::{ENV_BYTES_MAX, ENV_VARS_MAX, MEMORY_MIB_MAX, TIMEOUT_MS_MAX};
+use crate::config::{ENV_BYTES_MAX, ENV_VARS_MAX, MEMORY_MIB_MAX, REQUESTS_PER_INSTANCE_MAX, TIMEOUT_MS_MAX};
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{FunctionConfig, StoreError};
 
@@ -93,6 +93,12 @@ fn check(config: &FunctionConfig) -> Result<(), Problem> {
         return invalid(format!(
             "timeout_ms must be between 1 and {TIMEOUT_MS_MAX}, not {}",
             config.timeout_ms
+        ));
+    }
+    if !(1..=REQUESTS_PER_INSTANCE_MAX).contains(&config.max_requests_per_instance) {
+        return invalid(format!(
+            "max_requests_per_instance must be between 1 and {REQUESTS_PER_INSTANCE_MAX}, not {}",
+            config.max_requests_per_instance
         ));
     }
     if config.env.len() > ENV_VARS_MAX {

@@ -1,0 +1,161 @@
+//! How a function is to be run: what the flags of a deployment say about it.
+
+use mayfly_invoker_api::Isolation;
+
+use crate::api::{Config, ConfigRequest};
+use crate::error::CliError;
+use crate::quantity::{parse_memory_mib, parse_timeout_ms};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Settings {
+    /// Memory of an instance, such as 128MiB or 256 (MiB)
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_mib)]
+    memory: Option<u32>,
+
+    /// Longest time of one invocation, such as 500ms, 30s or 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout_ms)]
+    timeout: Option<u64>,
+
+    /// Which calls may share an instance: auto, function, invocation, or key:HEADER
+    #[arg(long, value_name = "MODE")]
+    isolation: Option<Isolation>,
+
+    /// Calls that one instance serves before it is replaced
+    #[arg(long, value_name = "N")]
+    max_requests_per_instance: Option<u32>,
+
+    /// Environment variable of the function; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_env)]
+    env: Vec<(String, String)>,
+
+    /// Take away an environment variable that an earlier version had; may be repeated
+    #[arg(long, value_name = "KEY")]
+    unset_env: Vec<String>,
+}
+
+impl Settings {
+    /// What the flags say, over what the latest version has.
+    pub(super) fn over(&self, latest: Option<&Config>) -> Result<ConfigRequest, CliError> {
+        if let Some(key) = self
+            .unset_env
+            .iter()
+            .find(|key| self.env.iter().any(|(given, _)| given == *key))
+        {
+            return Err(CliError::usage(format!("--env and --unset-env both name {key}")));
+        }
+        let mut env = latest.map(|config| config.env.clone()).unwrap_or_default();
+        env.retain(|key, _| !self.unset_env.contains(key));
+        env.extend(self.env.iter().cloned());
+        Ok(ConfigRequest {
+            memory_mib: self.memory.or(latest.map(|config| config.memory_mib)),
+            timeout_ms: self.timeout.or(latest.map(|config| config.timeout_ms)),
+            isolation: self
+                .isolation
+                .as_ref()
+                .map(ToString::to_string)
+                .or(latest.map(|config| config.isolation.clone())),
+            max_requests_per_instance: self
+                .max_requests_per_instance
+                .or(latest.map(|config| config.max_requests_per_instance)),
+            env,
+        })
+    }
+}
+
+fn parse_env(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            memory: None,
+            timeout: None,
+            isolation: None,
+            max_requests_per_instance: None,
+            env: Vec::new(),
+            unset_env: Vec::new(),
+        }
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_first_deployment_leaves_the_rest_to_the_server() {
+        let given = Settings {
+            memory: Some(64),
+            env: vec![("A".to_owned(), "1".to_owned())],
+            ..settings()
+        };
+        let config = given.over(None).unwrap();
+        assert_eq!(
+            config,
+            ConfigRequest {
+                memory_mib: Some(64),
+                timeout_ms: None,
+                isolation: None,
+                max_requests_per_instance: None,
+                env: env(&[("A", "1")])
+            }
+        );
+    }
+
+    #[test]
+    fn a_redeployment_keeps_what_is_not_given() {
+        let latest = Config {
+            memory_mib: 64,
+            timeout_ms: 1000,
+            isolation: "invocation".to_owned(),
+            max_requests_per_instance: 7,
+            env: env(&[("A", "1"), ("B", "2"), ("C", "3")]),
+        };
+        let given = Settings {
+            timeout: Some(5000),
+            env: vec![("B".to_owned(), "two".to_owned())],
+            unset_env: vec!["C".to_owned(), "D".to_owned()],
+            ..settings()
+        };
+        let config = given.over(Some(&latest)).unwrap();
+        let expected = env(&[("A", "1"), ("B", "two")]);
+        assert_eq!(
+            config,
+            ConfigRequest {
+                memory_mib: Some(64),
+                timeout_ms: Some(5000),
+                isolation: Some("invocation".to_owned()),
+                max_requests_per_instance: Some(7),
+                env: expected
+            }
+        );
+    }
+
+    #[test]
+    fn a_variable_cannot_be_set_and_taken_away() {
+        let given = Settings {
+            env: vec![("A".to_owned(), "1".to_owned())],
+            unset_env: vec!["A".to_owned()],
+            ..settings()
+        };
+        assert_eq!(given.over(None).unwrap_err().kind().exit_code(), 2);
+    }
+
+    #[test]
+    fn variables_are_pairs() {
+        assert_eq!(parse_env("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(parse_env("A="), Ok(("A".to_owned(), String::new())));
+        assert!(parse_env("A").is_err() && parse_env("=b").is_err());
+    }
+}
