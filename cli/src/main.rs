@@ -20,6 +20,10 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::commands::Cli;
 
+/// A call makes and drops dozens of small values on whatever thread has time; the system's allocator is slow at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Err means that a provider is already there, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
