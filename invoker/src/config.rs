@@ -76,6 +76,8 @@ pub(crate) const TABLE_ELEMENTS_TOTAL_MAX: usize = 400_000;
 pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
 /// The same of a table slot.
 pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
+/// The same of a fiber's stack; most calls touch less.
+pub(crate) const STACK_KEPT_BYTES: usize = 32 << 10;
 /// Slots that are given back to the kernel in one go.
 pub(crate) const DECOMMIT_BATCH_SLOTS: usize = 16;
 

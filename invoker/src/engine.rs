@@ -9,8 +9,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::config::{
     Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, DECOMMIT_BATCH_SLOTS, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX,
-    MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES, TABLES_PER_COMPONENT_MAX,
-    WASM_STACK_BYTES,
+    MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES,
+    TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
 };
 
 /// An engine that only compiles.
@@ -60,6 +60,7 @@ fn pool(bounds: &Bounds) -> PoolingAllocationConfig {
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
         .max_tables_per_module(8)
         .decommit_batch_size(DECOMMIT_BATCH_SLOTS)
+        .async_stack_keep_resident(STACK_KEPT_BYTES)
         .max_memory_size(usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_MAX);
     if reset_in_place() {
