@@ -51,7 +51,7 @@ fn hello(summary: &mut Summary) -> Result<()> {
     )?;
     summary.part("wrk", wrk::provide)?;
     summary.part("wasmtime, the peer", peer::provide)?;
-    let measured = summary.part("hello-http, warm, three servers in turn", measure)?;
+    let measured = summary.part("hello-http, four servers in turn", measure)?;
     let overshoot = summary.part("cutting off an endless loop", overshoot::measure)?;
     let result = json!({
         "bench": "hello",
@@ -68,10 +68,13 @@ fn hello(summary: &mut Summary) -> Result<()> {
     Ok(())
 }
 
+/// Ours, with warm instances.
 const OURS: &str = "mayfly";
+/// Ours, with a new instance for every request.
+const OURS_FRESH: &str = "mayfly --isolation invocation";
 
 fn measure() -> Result<Vec<Measured>> {
-    let variants = [OURS, peer::FRESH, peer::REUSED];
+    let variants = [OURS, OURS_FRESH, peer::FRESH, peer::REUSED];
     let mut measured: Vec<_> = variants
         .iter()
         .flat_map(|variant| {
@@ -93,9 +96,11 @@ fn measure() -> Result<Vec<Measured>> {
 }
 
 fn one_server(variant: &str, rows: Vec<&mut Measured>) -> Result<()> {
-    if variant == OURS {
+    if variant == OURS || variant == OURS_FRESH {
+        let isolation = if variant == OURS { "auto" } else { "invocation" };
         let server = Server::start("bench")?;
-        server.call(&["deploy", &paths::guest("hello-http").to_string_lossy()])?;
+        let file = paths::guest("hello-http");
+        server.call(&["deploy", &file.to_string_lossy(), "--isolation", isolation])?;
         load(&format!("{}/hello-http", server.functions), rows)?;
         return server.stop();
     }
