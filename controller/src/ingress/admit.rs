@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::HeaderMap;
 use http_body::Body as _;
@@ -15,6 +16,9 @@ use crate::ingress::meter::Meter;
 use crate::ingress::route::Routed;
 use crate::ledger::Ledger;
 use crate::problem::Problem;
+
+/// Pause between two looks at whether all permits are back.
+const QUIET_PAUSE: Duration = Duration::from_millis(10);
 
 /// Decides what may run.
 pub(crate) struct Gate {
@@ -120,9 +124,10 @@ impl Gate {
 
     /// Waits until all permits are back.
     pub(crate) async fn quiet(&self) {
-        let all = u32::try_from(self.permits_max).unwrap_or(u32::MAX);
-        // Err would mean that the semaphore is closed, which it never is.
-        let _ = self.permits.acquire_many(all).await;
+        // Looking, not asking: who waits for all permits would keep late requests from theirs.
+        while self.permits.available_permits() < self.permits_max {
+            tokio::time::sleep(QUIET_PAUSE).await;
+        }
     }
 }
 
