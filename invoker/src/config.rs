@@ -86,7 +86,11 @@ pub(crate) const HOSTCALL_BYTES_MAX: usize = 8 << 20;
 /// Live component-model handles of one store.
 pub(crate) const HANDLES_MAX: usize = 10_000;
 /// Host resources of one store; each may hold [`HEADER_BYTES_MAX`] of the host's memory.
-pub(crate) const RESOURCES_MAX: usize = 1_000;
+pub(crate) const RESOURCES_MAX: usize = 2_000;
+/// Host resources that an idle instance may hold on to; one that leaks more is given up before it runs out.
+pub(crate) const LEAKED_RESOURCES_MAX: usize = RESOURCES_MAX / 2;
+/// Invocations after which an instance is looked at for leaks.
+pub(crate) const LEAK_CHECK_INVOCATIONS: u32 = 64;
 /// Random bytes that a guest may ask for in one call.
 pub(crate) const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Header fields that a guest may build, in bytes.

@@ -10,6 +10,7 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use crate::bindings::EventHandler;
 use crate::call::{Call, microseconds_since};
 use crate::code::{Code, Reuse};
+use crate::config::LEAK_CHECK_INVOCATIONS;
 use crate::guest::GuestPre;
 use crate::pool::{Key, Pool};
 use crate::state::{self, State};
@@ -100,7 +101,8 @@ impl Instance {
             code.settle_reuse(Reuse::Proven);
         }
         self.served += 1;
-        let worn_out = self.served >= self.target.limits.requests_per_instance_max;
+        let worn_out = self.served >= self.target.limits.requests_per_instance_max
+            || (self.served.is_multiple_of(LEAK_CHECK_INVOCATIONS) && self.store.data_mut().leaks());
         let bears_it = self.target.isolation == Isolation::Function || self.code.reuse() != Reuse::Never;
         if bears_it
             && !worn_out

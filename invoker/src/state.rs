@@ -13,8 +13,8 @@ use wasmtime_wasi_http::{
 };
 
 use crate::config::{
-    ANSWER_BYTES_MAX, BODY_CHUNK_BYTES, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, RANDOM_BYTES_MAX,
-    RESOURCES_MAX,
+    ANSWER_BYTES_MAX, BODY_CHUNK_BYTES, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, LEAKED_RESOURCES_MAX,
+    RANDOM_BYTES_MAX, RESOURCES_MAX,
 };
 use crate::console::{Console, ConsoleStream};
 use crate::limiter::Limiter;
@@ -48,6 +48,11 @@ impl State {
     pub(crate) fn begin(&mut self, gauge: &Arc<Gauge>) {
         self.console.begin(gauge);
         self.limiter.begin(gauge);
+    }
+
+    /// Whether the guest holds so much of the host that it may soon run out.
+    pub(crate) fn leaks(&mut self) -> bool {
+        self.table.iter_mut().count() > LEAKED_RESOURCES_MAX
     }
 
     /// The invocation has ended.

@@ -4,7 +4,8 @@
 
 use mayfly_tests::{Database, Platform};
 
-const CALLS: usize = 50;
+/// More than one instance serves: some engines of this kind are known to fail after so many calls.
+const CALLS: usize = 1_050;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_event_answers_every_call_in_a_row() {
@@ -57,7 +58,7 @@ async fn an_incoming_handler_answers_and_is_reused() {
         "{row}"
     );
     assert!(
-        row["cold_starts"].as_u64().is_some_and(|cold| cold < CALLS as u64),
-        "instances are reused: {row}"
+        row["cold_starts"].as_u64().is_some_and(|cold| (2..10).contains(&cold)),
+        "an instance is reused, and replaced after 1,000 calls or when it has leaked too much: {row}"
     );
 }
