@@ -21,7 +21,7 @@ async fn a_failing_call_does_not_make_a_function_cold(platform: &mut Platform) {
         assert_eq!(start_and_count(&count().await), ("cold".to_owned(), 1));
         assert_eq!(start_and_count(&count().await), ("warm".to_owned(), 2));
         assert_eq!(start_and_count(&count().await), ("warm".to_owned(), 3));
-        // Its own failure costs its own processor time once, not that of both tries.
+        // The two tries of the failing call are one invocation.
         let records = platform.invocations(&name).await;
         assert_eq!(records.len(), 5, "{records:?}");
     }

@@ -1,7 +1,7 @@
 //! The hot path: one request, one direction.
 //!
-//! Request → `route` → Routed → `receive` → Routed → `admit` → Admitted → `dispatch` → Answered → `respond` → Response. The order is in the
-//! types: only `admit` makes an `Admitted`, and only `dispatch` consumes one.
+//! Request → `route` → Routed → `receive` → Routed → `admit` → Admitted → `dispatch` → Answered → `respond` →
+//! Response. The order is in the types: only `admit` makes an `Admitted`, and only `dispatch` consumes one.
 
 mod admit;
 mod dispatch;
