@@ -1,6 +1,6 @@
 //! The documents of the admin API as the client reads and writes them. Times are RFC 3339 UTC and kept as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mayfly_invoker_api::Digest;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,15 @@ pub(crate) struct Config {
     pub(crate) isolation: String,
     /// Invocations that one instance serves.
     pub(crate) max_requests_per_instance: u32,
+    /// Instances that are kept although nobody calls.
+    pub(crate) min_warm: u32,
+    /// Instances alive at once.
+    pub(crate) max_instances: u32,
+    /// Hosts that the function may send requests to; text, as with the isolation.
+    #[serde(default)]
+    pub(crate) allow_hosts: BTreeSet<String>,
+    /// `auto`, `on` or `off`; text, so that a newer server can be described.
+    pub(crate) snapshot: String,
 }
 
 /// What a deployment asks for; what it leaves out, the server decides.
@@ -31,7 +40,15 @@ pub(crate) struct ConfigRequest {
     pub(crate) isolation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_requests_per_instance: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_warm: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_instances: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<String>,
     pub(crate) env: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) allow_hosts: BTreeSet<String>,
 }
 
 /// The body of a deployment.
@@ -60,7 +77,53 @@ pub(crate) struct Function {
 pub(crate) struct FunctionDetail {
     #[serde(flatten)]
     pub(crate) latest: Function,
+    pub(crate) snapshot: Option<Snapshot>,
     pub(crate) versions: Vec<Version>,
+    pub(crate) pool: Pool,
+}
+
+/// What the server has of the latest version at the moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pool {
+    /// Instances that wait for a call.
+    pub(crate) idle: u32,
+    /// Instances that serve one.
+    pub(crate) running: u32,
+    /// Calls that wait for an instance.
+    pub(crate) waiting: u32,
+    /// Memory of the instances that is really there; an estimate.
+    pub(crate) resident_bytes: u64,
+    /// Native code; none while it is not in memory.
+    pub(crate) code_bytes: Option<u64>,
+    /// An instance was found to serve one call only.
+    pub(crate) single_use: bool,
+}
+
+/// Whether instances begin with what the init function has left.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) taken: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// Time that no instance spends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) init_saved_us: Option<u64>,
+}
+
+/// What the invoker has done since it started.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Invoker {
+    pub(crate) code: CodeCounters,
+}
+
+/// How often native code was had, and from where.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CodeCounters {
+    pub(crate) compiled: u64,
+    pub(crate) loaded: u64,
+    pub(crate) found: u64,
+    pub(crate) rejected: u64,
 }
 
 /// One immutable deployment.
@@ -115,6 +178,8 @@ pub(crate) struct InvocationUsage {
     pub(crate) start: Option<String>,
     pub(crate) duration_ms: f64,
     pub(crate) billed_ms: u64,
+    pub(crate) queue_ms: f64,
+    pub(crate) code_ms: f64,
     pub(crate) init_ms: f64,
     pub(crate) cpu_ms: f64,
     pub(crate) memory_limit_bytes: u64,

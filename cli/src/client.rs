@@ -14,7 +14,9 @@ use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 
 use self::transport::Transport;
-use crate::api::{ConfigRequest, DeployRequest, Deployed, Function, FunctionDetail, Invocation, LogPage, UsageRow};
+use crate::api::{
+    ConfigRequest, DeployRequest, Deployed, Function, FunctionDetail, Invocation, Invoker, LogPage, UsageRow,
+};
 use crate::error::CliError;
 
 pub(crate) use reply::Reply;
@@ -129,7 +131,10 @@ impl Client {
         artifact: Digest,
         config: &ConfigRequest,
     ) -> Result<Deployed, CliError> {
-        let request = self.request(Method::PUT, &["functions", name.as_str()]);
+        // The code may have to be compiled once more, with what the init function leaves.
+        let request = self
+            .request(Method::PUT, &["functions", name.as_str()])
+            .timeout(UPLOAD_TIMEOUT);
         self.transport
             .document(request.json(&DeployRequest { artifact, config }))
             .await
@@ -236,6 +241,12 @@ impl Client {
         let request = self.request(Method::GET, &["usage"]).query(&parameters);
         let answer: UsageAnswer = self.transport.document(request).await?;
         Ok(answer.rows)
+    }
+
+    /// What the server's invoker has done since it started.
+    pub(crate) async fn invoker(&self) -> Result<Invoker, CliError> {
+        let request = self.transport.request(Method::GET, ["v1", "invoker"]);
+        self.transport.document(request.timeout(REQUEST_TIMEOUT)).await
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {

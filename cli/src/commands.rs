@@ -9,6 +9,7 @@ mod invocations;
 mod invoke;
 mod list;
 mod logs;
+mod status;
 mod usage;
 
 use std::process::ExitCode;
@@ -56,7 +57,11 @@ pub(crate) enum Command {
 
     /// Compiles one artifact; the server starts this as a child of its own, with limits.
     #[command(hide = true)]
-    Compile,
+    Compile {
+        /// Initialise the component first
+        #[arg(long)]
+        snapshot: bool,
+    },
 }
 
 /// What talks to a server.
@@ -76,6 +81,8 @@ pub(crate) enum ClientCommand {
     Invocations(invocations::Args),
     /// Show what was consumed
     Usage(usage::Args),
+    /// Show what the server has done since it started
+    Status,
     /// Delete a function with all its versions
     Delete(delete::Args),
 }
@@ -90,7 +97,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Client(command) => run_client(cli.global, &command)?,
         Command::Completions(args) => completions::run(&args, Cli::command())?,
         Command::Explain(args) => explain::run(&args, cli.global.json)?,
-        Command::Compile => return Ok(mayfly_invoker::compile_child_main()),
+        Command::Compile { snapshot } => return Ok(mayfly_invoker::compile_child_main(snapshot)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,6 +130,7 @@ impl ClientCommand {
             Self::Logs(args) => logs::run(session, args).await,
             Self::Invocations(args) => invocations::run(session, args).await,
             Self::Usage(args) => usage::run(session, args).await,
+            Self::Status => status::run(session).await,
             Self::Delete(args) => delete::run(session, args).await,
         }
     }
@@ -130,7 +138,7 @@ impl ClientCommand {
     /// The existing function that the command is about.
     fn function(&self) -> Option<&FunctionName> {
         match self {
-            Self::Deploy(_) | Self::List | Self::Usage(_) => None,
+            Self::Deploy(_) | Self::List | Self::Status | Self::Usage(_) => None,
             Self::Invoke(args) => Some(&args.name),
             Self::Describe(args) => Some(&args.name),
             Self::Logs(args) => Some(&args.name),

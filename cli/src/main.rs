@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod data_dir;
 mod error;
+mod machine;
 mod output;
 mod profile;
 mod quantity;

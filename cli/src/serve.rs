@@ -10,7 +10,7 @@ use mayfly_controller::clock::SystemClock;
 use mayfly_controller::ledger::{Ledger, LedgerLimits};
 use mayfly_controller::store::{Database, Store, StoreError};
 use mayfly_controller::{ArtifactFolder, Bounds, Controller, Parts, knows_token, make_admin_token};
-use mayfly_invoker::Invoker;
+use mayfly_invoker::{Invoker, PrivateNetwork};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
@@ -20,16 +20,32 @@ use tracing_subscriber::EnvFilter;
 use crate::data_dir::{DataDir, data_dir_unwritable, random};
 use crate::error::{CliError, ErrorKind, cause_text};
 use crate::profile::Profile;
+use crate::quantity::parse_memory_mib;
 use crate::shutdown::Signals;
-use crate::{output, runtime};
+use crate::{machine, output, runtime};
 
 // Every memory limit that the API takes has to fit the invoker's slots.
 const _: () = assert!((mayfly_controller::MEMORY_MIB_MAX as u64) << 20 == mayfly_invoker::MEMORY_BYTES_MAX);
 
 /// How long the end of a process that did not want to wait may take.
 const DROP_TIME_MAX: Duration = Duration::from_secs(1);
+/// Threads for files, and for guests that would keep the runtime's own threads.
+const BLOCKING_THREADS_MAX: usize = 64;
 /// File descriptors that are not for connections of clients: databases, files, compilers, the engine.
 const DESCRIPTORS_RESERVED: u64 = 256;
+/// Of the machine's memory, instances get one part in so many, unless they are given something else.
+const INSTANCE_MEMORY_SHARE: u64 = 2;
+/// The least and the most that this may come to, in bytes.
+const INSTANCE_MEMORY_MIN: u64 = 64 << 20;
+const INSTANCE_MEMORY_MAX: u64 = 8 << 30;
+
+/// Calls at once, unless the operator wants another number.
+const MAX_CONCURRENCY: u32 = 900;
+/// Instances beside those of running calls, so that some stay warm when all that may run do.
+const INSTANCES_SPARE: u32 = 100;
+
+/// Warnings of `wasmtime_wasi_http` are about what guests do, so that a guest could fill the disk with them.
+const LOG_FILTER_DEFAULT: &str = "info,wasmtime_wasi_http=error";
 
 /// Where and on what the server runs.
 #[derive(Debug, clap::Args)]
@@ -63,6 +79,30 @@ pub(crate) struct Args {
     /// How callers reach the functions' address, for the URLs that are shown
     #[arg(long, env = "MAYFLY_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
+
+    /// Calls that may run at once; more are refused. Each takes 4 GiB of address space, not of memory
+    #[arg(long, env = "MAYFLY_MAX_CONCURRENCY", value_name = "N", default_value_t = MAX_CONCURRENCY,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) max_concurrency: u32,
+
+    /// Memory of all instances together, running and warm, such as 512MiB or 4GiB; else half of the machine's, at most 8GiB
+    #[arg(long, env = "MAYFLY_INSTANCE_MEMORY", value_name = "SIZE", value_parser = parse_memory_mib)]
+    pub(crate) instance_memory: Option<u32>,
+
+    /// Network that is not public and that functions may reach if their allow lists name the host, such as 10.0.0.0/8;
+    /// may be repeated
+    #[arg(
+        long,
+        env = "MAYFLY_ALLOW_PRIVATE_NETWORK",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_private_network: Vec<PrivateNetwork>,
+
+    /// Record nothing: for measuring what recording costs. There are no invocations, logs or usage to see, and nothing
+    /// can be billed
+    #[arg(long, hide = true)]
+    pub(crate) no_usage: bool,
 }
 
 /// Serves until a signal, then drains.
@@ -73,7 +113,8 @@ pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> 
     start_log();
     // Whatever is written is the owner's alone, in whatever folder: environments, logs and tokens' hashes are in it.
     umask(Mode::RWXG | Mode::RWXO);
-    let runtime = runtime::start(&mut tokio::runtime::Builder::new_multi_thread())?;
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime::start(threads.max_blocking_threads(BLOCKING_THREADS_MAX))?;
     let served = runtime.block_on(serve(args, profile));
     // What a second signal left behind is not waited for, but dropped: that is when its usage is recorded.
     runtime.shutdown_timeout(DROP_TIME_MAX);
@@ -81,7 +122,7 @@ pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> 
 }
 
 fn start_log() {
-    let filter = EnvFilter::try_from_env("MAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("MAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_FILTER_DEFAULT));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -121,13 +162,24 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
     let artifacts = Arc::new(ArtifactFolder::open(&dir.path.join("artifacts")).map_err(|cause| unwritable(&cause))?);
     let ledger = Ledger::open(&dir.path.join("spool"), store.clone(), LedgerLimits::default())
         .map_err(|cause| unwritable(&cause))?;
+    let ledger = if args.no_usage {
+        tracing::warn!("--no-usage: what is called is neither recorded nor billed");
+        ledger.discarding()
+    } else {
+        ledger
+    };
     let compiler = std::env::current_exe()
         .map_err(|cause| failed("internal", format!("cannot find this program's own file: {cause}")))?;
     let config = mayfly_invoker::Config {
         cache_dir: dir.path.join("native"),
         cache_key: dir.cache_key()?,
         compiler_command: vec![compiler.into(), "compile".into()],
-        bounds: mayfly_invoker::Bounds::default(),
+        private_networks: args.allow_private_network.clone(),
+        bounds: mayfly_invoker::Bounds {
+            instances_max: args.max_concurrency + INSTANCES_SPARE.min(args.max_concurrency),
+            instance_memory_bytes: instance_memory_bytes(args.instance_memory),
+            ..mayfly_invoker::Bounds::default()
+        },
     };
     let invoker = Invoker::create(config, artifacts.clone()).map_err(|cause| failed("internal", cause.to_string()))?;
     let public_url = args.public_url.as_deref().unwrap_or(functions_url);
@@ -140,10 +192,20 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
         public_url: public_url.trim_end_matches('/').to_owned(),
         process: random()?,
         bounds: Bounds {
+            invocations_in_flight_max: args.max_concurrency as usize,
             connections_max: connections_max(Bounds::default().connections_max),
             ..Bounds::default()
         },
     })
+}
+
+/// Memory for instances: what was asked for, else a share of what there is.
+fn instance_memory_bytes(asked_mib: Option<u32>) -> u64 {
+    match (asked_mib, machine::memory_bytes()) {
+        (Some(mib), _) => u64::from(mib) << 20,
+        (None, Some(bytes)) => (bytes / INSTANCE_MEMORY_SHARE).clamp(INSTANCE_MEMORY_MIN, INSTANCE_MEMORY_MAX),
+        (None, None) => mayfly_invoker::Bounds::default().instance_memory_bytes,
+    }
 }
 
 /// Connections of one listener, as far as there are descriptors for those of both and for everything else.

@@ -42,6 +42,7 @@ pub enum Code {
     RequestTimeout,
     RouteNotFound,
     ShuttingDown,
+    SnapshotFailed,
     Unauthorized,
     UnsupportedImport,
 }
@@ -82,6 +83,7 @@ impl Code {
             Self::RequestTimeout => "request_timeout",
             Self::RouteNotFound => "route_not_found",
             Self::ShuttingDown => "shutting_down",
+            Self::SnapshotFailed => "snapshot_failed",
             Self::Unauthorized => "unauthorized",
             Self::UnsupportedImport => "unsupported_import",
         }
@@ -106,6 +108,7 @@ impl Code {
             | Self::CompileLimit
             | Self::InvalidWasm
             | Self::NoUsableExport
+            | Self::SnapshotFailed
             | Self::UnsupportedImport => S::UNPROCESSABLE_ENTITY,
             Self::ConcurrencyLimit => S::TOO_MANY_REQUESTS,
             Self::DeadlineExceeded => S::GATEWAY_TIMEOUT,
@@ -157,6 +160,9 @@ impl Code {
             Self::RequestTimeout => "send the whole body without long pauses",
             Self::RouteNotFound => "functions are at /NAME, the API is under /v1 of the admin address",
             Self::ShuttingDown => "try again after the time in Retry-After",
+            Self::SnapshotFailed => {
+                "deploy with `--snapshot auto`, or leave out of the init function what is in the way"
+            }
             Self::Unauthorized => "send `Authorization: Bearer TOKEN`, or set MAYFLY_TOKEN for `fn`",
             Self::UnsupportedImport => "remove the import or build for wasm32-wasip2",
         }

@@ -57,10 +57,16 @@ pub const MEMORY_MIB_MAX: u32 = 512;
 pub const TIMEOUT_MS_MAX: u64 = 900_000;
 /// Invocations that one instance may serve.
 pub(crate) const REQUESTS_PER_INSTANCE_MAX: u32 = 1_000_000;
+/// Instances of one version that may be alive at once.
+pub const INSTANCES_MAX: u32 = 1_000;
+/// Instances of one version that may be kept warm.
+pub(crate) const MIN_WARM_MAX: u32 = 100;
 /// Environment variables of a function.
 pub(crate) const ENV_VARS_MAX: usize = 128;
 /// Names and values of a function's environment together, in bytes.
 pub(crate) const ENV_BYTES_MAX: usize = 32 << 10;
+/// Entries of a function's allow list for outbound requests.
+pub(crate) const ALLOWED_HOSTS_MAX: usize = 64;
 /// How long a client may take to upload an artifact.
 pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long a request waits for the database when its function is known from before.
@@ -75,6 +81,10 @@ pub(crate) const API_BODY_BYTES_MAX: usize = 256 << 10;
 pub(crate) const PAGE_ROWS_MAX: u32 = 1_000;
 /// Versions that are shown with a function.
 pub(crate) const VERSIONS_SHOWN_MAX: u32 = 100;
+/// Functions whose code is loaded after a start, before they are called.
+pub(crate) const PREFETCHED_FUNCTIONS_MAX: u32 = 64;
+/// Native code that is loaded after a start before it is called, in bytes; the last one may go beyond it.
+pub(crate) const PREFETCHED_BYTES_MAX: u64 = 256 << 20;
 /// Header fields of a request.
 pub(crate) const HEADERS_MAX: usize = 100;
 /// Head of a request: request line and header fields, in bytes.

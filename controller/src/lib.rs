@@ -11,9 +11,11 @@ mod code;
 mod config;
 mod ingress;
 pub mod ledger;
+mod prefetch;
 mod problem;
 mod server;
 pub mod store;
+mod warm;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use hyper::body::Incoming;
 use mayfly_invoker_api::{Digest, Invoke, InvokeError, InvokeErrorKind, Namespace};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::ingress::{Ingress, ResponseBody};
@@ -34,7 +37,7 @@ use crate::store::{Artifact, Store, StoreError};
 pub use admin::token::{AdminToken, knows_token, make_admin_token};
 pub use artifacts::ArtifactFolder;
 pub use code::Code;
-pub use config::{Bounds, MEMORY_MIB_MAX, TIMEOUT_MS_MAX};
+pub use config::{Bounds, INSTANCES_MAX, MEMORY_MIB_MAX, TIMEOUT_MS_MAX};
 
 /// What a controller is made of.
 #[derive(Clone)]
@@ -107,6 +110,12 @@ impl Controller {
         let bounds = &self.parts.bounds;
         let ledger_stop = CancellationToken::new();
         let ledger = tokio::spawn(self.parts.ledger.clone().run(ledger_stop.clone()));
+        let warm = AbortOnDropHandle::new(tokio::spawn(warm::restore(self.parts.clone())));
+        let prefetch = tokio::spawn(prefetch::prefetch_recent(
+            self.parts.store.clone(),
+            Arc::clone(&self.parts.invoker),
+            stop.clone(),
+        ));
         let api = Arc::new(admin::Api::new(
             self.parts.clone(),
             Arc::clone(&self.ingress),
@@ -119,6 +128,9 @@ impl Controller {
             server::serve(functions, functions_door, bounds, stop.clone()),
             server::serve(admin, api, bounds, stop),
         );
+        drop(warm);
+        // It may be waiting for a compiler, and nobody waits for it.
+        prefetch.abort();
         self.ingress.close();
         ledger_stop.cancel();
         if let Err(error) = ledger.await {

@@ -141,6 +141,7 @@ pub(crate) fn code_of(kind: InvokeErrorKind) -> Code {
         InvokeErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
         InvokeErrorKind::Cancelled => Code::Cancelled,
         InvokeErrorKind::Overloaded => Code::Overloaded,
+        InvokeErrorKind::ConcurrencyLimit => Code::ConcurrencyLimit,
         InvokeErrorKind::ArtifactUnavailable => Code::ArtifactUnavailable,
         InvokeErrorKind::Internal => Code::Internal,
     }

@@ -6,22 +6,30 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Isolation, Target};
-use rustix::time::{ClockId, clock_gettime};
+use cpu_time::ThreadTime;
+use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::pool::Key;
-use crate::ticker::{Running, Ticker};
+use crate::code::Code;
+use crate::instance::InstanceLease;
+use crate::outbound::Outbound;
+use crate::run::Host;
+use crate::ticker::Running;
+use crate::turn::{Manners, Turn, Turns};
 
 /// What stays the same over the whole of one invocation.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) target: Arc<Target>,
     pub(crate) gauge: Arc<Gauge>,
-    /// Where an instance may be taken from and left; `None` for an invocation that shares none.
-    pub(crate) pool_key: Option<Key>,
+    /// Through what the guest sends requests.
+    pub(crate) outbound: Arc<Outbound>,
+    /// The right to the instance that serves it.
+    pub(crate) lease: Arc<InstanceLease>,
     deadline: Instant,
     stopwatch: Arc<Stopwatch>,
+    turns: Turns,
+    manners: Arc<Manners>,
 }
 
 /// Writes the duration down when the last holder lets go of it, whatever the reason.
@@ -43,21 +51,29 @@ impl Drop for Stopwatch {
 }
 
 impl Call {
-    pub(crate) fn begin(ticker: &Ticker, invocation: &Invocation) -> Self {
+    pub(crate) fn begin(host: &Host, code: &Code, invocation: &Invocation, lease: InstanceLease) -> Self {
         let started = Instant::now();
         let gauge = Arc::clone(&invocation.gauge);
         Self {
             target: Arc::clone(&invocation.target),
             gauge: Arc::clone(&gauge),
-            pool_key: pool_key(invocation),
+            outbound: Arc::clone(&host.outbound),
+            lease: Arc::new(lease),
             deadline: started + invocation.target.limits.timeout,
             stopwatch: Arc::new(Stopwatch {
                 gauge,
                 started,
                 not_counted_us: AtomicU64::new(0),
-                _clock_ticks: ticker.enter(),
+                _clock_ticks: host.ticker.enter(),
             }),
+            turns: host.turns.clone(),
+            manners: Arc::clone(&code.manners),
         }
+    }
+
+    /// When the guest has to have ended.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// Time that is left.
@@ -88,6 +104,7 @@ impl Call {
         self.bounded(Metered {
             work,
             gauge: &self.gauge,
+            turn: Turn::new(&self.turns, &self.manners),
         })
         .await
     }
@@ -99,18 +116,6 @@ impl Call {
             format!("the function did not end within its time limit of {seconds} s"),
         )
     }
-}
-
-fn pool_key(invocation: &Invocation) -> Option<Key> {
-    let shared = match &invocation.target.isolation {
-        Isolation::Auto | Isolation::Function => true,
-        Isolation::Invocation => false,
-        Isolation::Key(_) => invocation.partition.is_some(),
-    };
-    shared.then(|| Key {
-        target: Arc::clone(&invocation.target),
-        partition: invocation.partition,
-    })
 }
 
 pub(crate) fn microseconds_since(start: Instant) -> u64 {
@@ -156,6 +161,7 @@ pin_project_lite::pin_project! {
         #[pin]
         work: F,
         gauge: &'a Gauge,
+        turn: Turn,
     }
 }
 
@@ -164,15 +170,13 @@ impl<F: Future> Future for Metered<'_, F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let before = thread_cpu_ns();
-        let polled = this.work.poll(context);
-        this.gauge.add_cpu_ns(thread_cpu_ns().saturating_sub(before));
-        polled
+        let (work, gauge) = (this.work, *this.gauge);
+        this.turn.run(context, |context| {
+            let before = ThreadTime::now();
+            let polled = work.poll(context);
+            let used_ns = u64::try_from(before.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            gauge.add_cpu_ns(used_ns);
+            (polled, used_ns)
+        })
     }
-}
-
-fn thread_cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

@@ -1,14 +1,15 @@
 //! Native code in memory, ready to be instantiated, one per artifact.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use mayfly_invoker_api::{
-    ArtifactSource, Digest, InvokeError, InvokeErrorKind, PrepareError, PrepareErrorKind, Prepared,
+    ArtifactSource, CodeCounters, CodeKey, Digest, Init, InvokeError, InvokeErrorKind, PrepareError, PrepareErrorKind,
+    Prepared,
 };
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -16,10 +17,12 @@ use wasmtime::component::{Component, Linker};
 
 use crate::cache::Cache;
 use crate::compile::{self, Compiled};
-use crate::config::Config;
+use crate::config::{CODE_WEIGHT_BYTES_MIN, Config};
 use crate::engine;
 use crate::guest::GuestPre;
+use crate::sealed::Sealed;
 use crate::state::{self, State};
+use crate::turn::Manners;
 
 /// Whether an instance of a guest can serve a second invocation. Found out by trying, see [`crate::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +45,10 @@ impl Reuse {
 /// The code of one artifact.
 pub(crate) struct Code {
     pub(crate) guest: GuestPre,
+    pub(crate) manners: Arc<Manners>,
+    init: Init,
     reuse: AtomicU8,
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Code {
@@ -52,6 +57,14 @@ impl Code {
             0 => Reuse::Unproven,
             1 => Reuse::Proven,
             _ => Reuse::Never,
+        }
+    }
+
+    fn prepared(&self) -> Prepared {
+        Prepared {
+            kind: self.guest.kind(),
+            code_bytes: self.bytes,
+            init: self.init.clone(),
         }
     }
 
@@ -71,10 +84,13 @@ pub(crate) struct CodeStore {
     linker: Linker<State>,
     cache: Arc<Cache>,
     artifacts: Arc<dyn ArtifactSource>,
-    loaded: moka::sync::Cache<Digest, Arc<Code>>,
+    in_memory: moka::sync::Cache<CodeKey, Arc<Code>>,
     /// What is being loaded just now.
-    loading: Mutex<HashMap<Digest, Loading>>,
+    loading: Mutex<HashMap<CodeKey, Loading>>,
     compilers: Semaphore,
+    compiled: AtomicU64,
+    loaded: AtomicU64,
+    found: AtomicU64,
 }
 
 type Loading = Shared<BoxFuture<'static, Result<Arc<Code>, InvokeError>>>;
@@ -83,8 +99,8 @@ impl CodeStore {
     pub(crate) fn open(config: Config, engine: &Engine, artifacts: Arc<dyn ArtifactSource>) -> wasmtime::Result<Self> {
         let linker = state::linker(engine)?;
         let cache = Arc::new(Cache::open(&config, engine::compatibility(engine))?);
-        let loaded = moka::sync::Cache::builder()
-            .weigher(|_, code: &Arc<Code>| u32::try_from(code.bytes).unwrap_or(u32::MAX))
+        let in_memory = moka::sync::Cache::builder()
+            .weigher(|_, code: &Arc<Code>| u32::try_from(code.bytes.max(CODE_WEIGHT_BYTES_MIN)).unwrap_or(u32::MAX))
             .max_capacity(config.bounds.code_bytes_max)
             .build();
         let compilers = Semaphore::new(config.bounds.compilers_max);
@@ -94,52 +110,112 @@ impl CodeStore {
             linker,
             cache,
             artifacts,
-            loaded,
+            in_memory,
             loading: Mutex::default(),
             compilers,
+            compiled: AtomicU64::new(0),
+            loaded: AtomicU64::new(0),
+            found: AtomicU64::new(0),
         })
     }
 
-    /// Checks and compiles `wasm`, unless there is code of it already.
-    pub(crate) async fn prepare(&self, digest: Digest, wasm: &[u8]) -> Result<Prepared, PrepareError> {
-        if let Some(code) = self.loaded.get(&digest) {
-            return Ok(Prepared {
-                kind: code.guest.kind(),
-                code_bytes: code.bytes,
-            });
+    /// Checks and compiles `wasm` as it is, unless there is code of it already.
+    pub(crate) async fn prepare(self: &Arc<Self>, digest: Digest, wasm: &[u8]) -> Result<Prepared, PrepareError> {
+        let key = plain(digest);
+        if let Some(code) = self.in_memory.get(&key) {
+            return Ok(code.prepared());
         }
-        let compiled = match self.cache.load(digest).await {
+        let compiled = match self.cache.load(key).await {
             Some(compiled) => Arc::new(compiled),
-            None => self.compile(digest, wasm).await?,
+            None => self.compile(key, wasm).await?,
         };
-        Ok(Prepared {
-            kind: compiled.kind,
-            code_bytes: compiled.code.len() as u64,
-        })
+        // The compiling process has no slots for memories and tables, so what does not fit ours is found out here.
+        let code = self.make(compiled).await.map_err(|error| {
+            PrepareError::new(
+                PrepareErrorKind::CompileLimit,
+                format!(
+                    "the file asks for more than one function may have: {}",
+                    error.root_cause()
+                ),
+            )
+        })?;
+        let prepared = code.prepared();
+        self.in_memory.insert(key, code);
+        Ok(prepared)
     }
 
-    /// The code of `digest`; many who ask at once for code that is not in memory wait for one load.
-    pub(crate) async fn get(self: &Arc<Self>, digest: Digest) -> Result<Arc<Code>, InvokeError> {
-        match self.loaded.get(&digest) {
-            Some(code) => Ok(code),
-            None => self.loading(digest).await,
+    /// The code of `key`, if it is in memory, for a call.
+    pub(crate) fn at_hand(&self, key: CodeKey) -> Option<Arc<Code>> {
+        let code = self.in_memory.get(&key)?;
+        self.found.fetch_add(1, Relaxed);
+        Some(code)
+    }
+
+    /// The code of `key`, if it is in memory, to look at.
+    pub(crate) fn peek(&self, key: CodeKey) -> Option<Arc<Code>> {
+        self.in_memory.get(&key)
+    }
+
+    /// The code of `key`; many who ask at once for code that is not in memory wait for one load.
+    pub(crate) async fn get(self: &Arc<Self>, key: CodeKey) -> Result<Arc<Code>, InvokeError> {
+        match self.in_memory.get(&key) {
+            Some(code) => {
+                self.found.fetch_add(1, Relaxed);
+                Ok(code)
+            }
+            None => self.loading(key).await,
         }
+    }
+
+    /// Has the code of `key` in memory when it returns. Nobody called, so nothing was found.
+    pub(crate) async fn prefetch(self: &Arc<Self>, key: CodeKey) -> Result<Prepared, InvokeError> {
+        match self.in_memory.get(&key) {
+            Some(code) => Ok(code.prepared()),
+            None => self.loading(key).await.map(|code| code.prepared()),
+        }
+    }
+
+    /// What is known of the code of `key`, if there is any.
+    pub(crate) async fn prepared(&self, key: CodeKey) -> Option<Prepared> {
+        match self.in_memory.get(&key) {
+            Some(code) => Some(code.prepared()),
+            None => self.cache.prepared(self.kept_as(key).await).await,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> CodeCounters {
+        CodeCounters {
+            compiled: self.compiled.load(Relaxed),
+            loaded: self.loaded.load(Relaxed),
+            found: self.found.load(Relaxed),
+            rejected: self.cache.rejected(),
+        }
+    }
+
+    /// Keeps the cache on disk small.
+    pub(crate) async fn tidy(&self) {
+        let in_memory = self.in_memory.clone();
+        let is_in_memory = move |key: CodeKey| {
+            let as_snapshot = CodeKey { snapshot: true, ..key };
+            in_memory.contains_key(&key) || in_memory.contains_key(&as_snapshot)
+        };
+        self.cache.tidy(is_in_memory).await;
     }
 
     /// A load is a task of its own: a caller that gives up must not stop what the next one will ask for again.
-    fn loading(self: &Arc<Self>, digest: Digest) -> Loading {
+    fn loading(self: &Arc<Self>, key: CodeKey) -> Loading {
         let start = || {
             let store = Arc::clone(self);
-            let load = tokio::spawn(Arc::clone(self).load(digest));
+            let load = tokio::spawn(Arc::clone(self).load(key));
             let remembered = tokio::spawn(async move {
                 let loaded = load.await.unwrap_or_else(|error| {
-                    tracing::error!(%digest, %error, "a load of code failed");
+                    tracing::error!(digest = %key.artifact, %error, "a load of code failed");
                     Err(not_loaded())
                 });
                 if let Ok(code) = &loaded {
-                    store.loaded.insert(digest, Arc::clone(code));
+                    store.in_memory.insert(key, Arc::clone(code));
                 }
-                store.lock_loading().remove(&digest);
+                store.lock_loading().remove(&key);
                 loaded
             });
             remembered
@@ -147,64 +223,106 @@ impl CodeStore {
                 .boxed()
                 .shared()
         };
-        self.lock_loading().entry(digest).or_insert_with(start).clone()
+        self.lock_loading().entry(key).or_insert_with(start).clone()
     }
 
-    fn lock_loading(&self) -> MutexGuard<'_, HashMap<Digest, Loading>> {
+    fn lock_loading(&self) -> MutexGuard<'_, HashMap<CodeKey, Loading>> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn load(self: Arc<Self>, digest: Digest) -> Result<Arc<Code>, InvokeError> {
-        let compiled = match self.cache.load(digest).await {
-            Some(compiled) => Arc::new(compiled),
+    async fn load(self: Arc<Self>, key: CodeKey) -> Result<Arc<Code>, InvokeError> {
+        let key = self.kept_as(key).await;
+        let compiled = match self.cache.load(key).await {
+            Some(compiled) => {
+                self.loaded.fetch_add(1, Relaxed);
+                Arc::new(compiled)
+            }
             None => {
-                let wasm = self.artifacts.fetch(digest).await?;
-                self.compile_again(digest, wasm).await?
+                let wasm = self.artifacts.fetch(key.artifact).await?;
+                self.compile_again(key, wasm).await?
             }
         };
-        let bytes = compiled.code.len() as u64;
-        // Relocating megabytes would keep this thread from its other tasks.
-        let linked = tokio::task::spawn_blocking(move || self.link(&compiled)).await;
-        let guest = linked.map_err(wasmtime::Error::from).flatten().map_err(|error| {
-            tracing::error!(%digest, ?error, "native code cannot be loaded");
+        self.make(compiled).await.map_err(|error| {
+            tracing::error!(digest = %key.artifact, ?error, "native code cannot be loaded");
             not_loaded()
-        })?;
-        Ok(Arc::new(Code {
-            guest,
-            reuse: AtomicU8::new(Reuse::Unproven as u8),
-            bytes,
-        }))
+        })
+    }
+
+    async fn make(self: &Arc<Self>, compiled: Arc<Compiled>) -> wasmtime::Result<Arc<Code>> {
+        let store = Arc::clone(self);
+        // Looking through megabytes would keep this thread from its other tasks.
+        let code = tokio::task::spawn_blocking(move || store.link(&compiled)).await??;
+        Ok(Arc::new(code))
+    }
+
+    /// The name under which the code of `key` lies on disk: without an init function it is the same in either way, and
+    /// there is one entry of it.
+    async fn kept_as(&self, key: CodeKey) -> CodeKey {
+        let plain = plain(key.artifact);
+        match self.cache.prepared(plain).await {
+            Some(Prepared { init: Init::Absent, .. }) => plain,
+            _ => key,
+        }
     }
 
     /// For an artifact that was accepted once: a refusal now is the platform's fault, not the function's.
-    async fn compile_again(&self, digest: Digest, wasm: Bytes) -> Result<Arc<Compiled>, InvokeError> {
-        tracing::info!(%digest, "no native code in the cache: compiling");
-        self.compile(digest, &wasm).await.map_err(|error| {
+    async fn compile_again(self: &Arc<Self>, key: CodeKey, wasm: Bytes) -> Result<Arc<Compiled>, InvokeError> {
+        let digest = key.artifact;
+        tracing::info!(%digest, snapshot = key.snapshot, "no native code in the cache: compiling");
+        let compiled = self.compile(key, &wasm).await;
+        let compiled = compiled.map_err(|error| {
             tracing::error!(%digest, %error, "an accepted artifact no longer compiles");
             InvokeError::new(
                 InvokeErrorKind::ArtifactUnavailable,
                 "the function's artifact could not be compiled again",
             )
-        })
+        })?;
+        if let Init::PerInstance { reason } = &compiled.init {
+            tracing::info!(%digest, reason, "every instance runs the init function: there is no snapshot of it");
+        }
+        Ok(compiled)
     }
 
-    async fn compile(&self, digest: Digest, wasm: &[u8]) -> Result<Arc<Compiled>, PrepareError> {
+    async fn compile(self: &Arc<Self>, key: CodeKey, wasm: &[u8]) -> Result<Arc<Compiled>, PrepareError> {
         let _permit = self
             .compilers
             .acquire()
             .await
             .map_err(|_closed| PrepareError::new(PrepareErrorKind::Internal, "the invoker is shutting down"))?;
-        let compiled = Arc::new(compile::compile(&self.config, wasm).await?);
-        if let Err(error) = self.cache.store(digest, Arc::clone(&compiled)).await {
+        let compiled = Arc::new(compile::compile(&self.config, wasm, key.snapshot).await?);
+        self.compiled.fetch_add(1, Relaxed);
+        let key = match compiled.init {
+            Init::Absent => plain(key.artifact),
+            Init::PerInstance { .. } | Init::Snapshot { .. } => key,
+        };
+        match self.cache.store(key, Arc::clone(&compiled)).await {
+            Ok(()) => {
+                let store = Arc::clone(self);
+                tokio::spawn(async move { store.tidy().await });
+            }
             // The code is good; only the next start of this process pays for it.
-            tracing::warn!(%digest, %error, "native code could not be kept on disk");
+            Err(error) => tracing::warn!(digest = %key.artifact, %error, "native code could not be kept on disk"),
         }
         Ok(compiled)
     }
 
-    fn link(&self, compiled: &Compiled) -> wasmtime::Result<GuestPre> {
-        let component = deserialize(&self.engine, &compiled.code)?;
-        GuestPre::new(self.linker.instantiate_pre(&component)?, compiled.kind)
+    fn link(&self, compiled: &Compiled) -> wasmtime::Result<Code> {
+        let component = map(&self.engine, &compiled.code)?;
+        Ok(Code {
+            guest: GuestPre::new(self.linker.instantiate_pre(&component)?, compiled.kind, &compiled.init)?,
+            init: compiled.init.clone(),
+            manners: Arc::default(),
+            reuse: AtomicU8::new(Reuse::Unproven as u8),
+            bytes: compiled.code.len(),
+        })
+    }
+}
+
+/// The artifact compiled as it is.
+fn plain(artifact: Digest) -> CodeKey {
+    CodeKey {
+        artifact,
+        snapshot: false,
     }
 }
 
@@ -216,9 +334,10 @@ fn not_loaded() -> InvokeError {
 }
 
 #[expect(unsafe_code, reason = "the one place where bytes become native code")]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `Compiled` is made in two places: by our own compiling process, over a pipe that nobody else holds, and
-    // by `Cache::open_entry`, after the keyed MAC has shown that we wrote these bytes for this artifact and this
-    // engine. Both hand over memory of this process, not a file that could change meanwhile.
-    unsafe { Component::deserialize(engine, code) }
+fn map(engine: &Engine, code: &Sealed) -> wasmtime::Result<Component> {
+    // SAFETY: `Compiled` is made in two places: from what our own compiling process said over a pipe that nobody else
+    // holds, and by `Cache::load`, after the facts with a keyed MAC and the hash in them have shown that we wrote these
+    // bytes for this artifact and this engine. In both, the bytes lie in a file in memory that was sealed before it was
+    // looked at: neither its content nor its length can change under the mapping.
+    unsafe { Component::deserialize_file(engine, code.path()) }
 }

@@ -5,11 +5,12 @@ use mayfly_invoker_api::{InvokeError, InvokeErrorKind};
 use tokio::time::Instant;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use crate::call::{Call, microseconds_since};
 use crate::config::ANSWER_BYTES_MAX;
+use crate::guest::Pre;
 use crate::instance::{InstancePool, blame};
 use crate::state::{self, State};
 
@@ -17,14 +18,15 @@ use crate::state::{self, State};
 pub(crate) async fn run(
     engine: &Engine,
     pool: &InstancePool,
-    pre: &CommandPre<State>,
+    pre: &Pre<CommandIndices>,
     call: &Call,
     stdin: Bytes,
 ) -> Result<Bytes, InvokeError> {
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
     let mut store = state::store(engine, guest_state);
-    store.data_mut().begin(&call.gauge);
+    store.data_mut().begin(call);
+    store.data_mut().limiter.watch(pool.growth());
     let ended = call.metered(start_and_run(pool, pre, &mut store, call)).await;
     let ended = ended?;
     let answer = stdout.contents();
@@ -60,7 +62,7 @@ fn too_long() -> InvokeError {
 
 async fn start_and_run(
     pool: &InstancePool,
-    pre: &CommandPre<State>,
+    pre: &Pre<CommandIndices>,
     store: &mut Store<State>,
     call: &Call,
 ) -> wasmtime::Result<Result<(), ()>> {
@@ -73,12 +75,12 @@ async fn start_and_run(
 /// If all slots are taken, idle instances are given up for this one.
 async fn instantiate(
     pool: &InstancePool,
-    pre: &CommandPre<State>,
+    pre: &Pre<CommandIndices>,
     store: &mut Store<State>,
 ) -> wasmtime::Result<Command> {
     loop {
         match pre.instantiate_async(&mut *store).await {
-            Err(error) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_oldest() => {}
+            Err(error) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_one() => {}
             other => return other,
         }
     }

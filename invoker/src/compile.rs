@@ -2,22 +2,29 @@
 //! of the compiler is not a crash of the server. The process runs as the server's user; it is no wall against a file that
 //! takes the compiler over.
 //!
-//! The parent sends the wasm bytes on standard input. The child answers with one line of JSON, the [`Verdict`], and,
+//! The parent sends the wasm bytes on standard input, and `--snapshot` on the command line when the component may be
+//! initialised first. The child answers with one line of JSON, the [`Verdict`], and,
 //! if that is good, with the native code until end of file.
 
 use std::io::{Read, Write};
 use std::process::{ExitCode, Stdio};
 
-use mayfly_invoker_api::{Kind, PrepareError, PrepareErrorKind};
+use mayfly_invoker_api::{Init, Kind, PrepareError, PrepareErrorKind};
 use rustix::process::{Resource, Rlimit, getpid, setpriority_process, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use wasmtime::component::Component;
 
-use crate::config::{COMPILE_CPU_SECONDS_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_OUTPUT_BYTES_MAX, Config};
+use crate::config::{
+    CODE_PIECE_BYTES, COMPILE_CPU_SECONDS_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_OUTPUT_BYTES_MAX, Config,
+    REASON_CHARS_MAX,
+};
 use crate::guest::GuestPre;
-use crate::{engine, inspect, state};
+use crate::inspect::{self, Inspected};
+use crate::sealed::{Sealed, Unsealed};
+use crate::snapshot::{self, Snapshot};
+use crate::{engine, state};
 
 /// Longest first line of the child, in bytes.
 const VERDICT_BYTES_MAX: u64 = 64 << 10;
@@ -28,22 +35,38 @@ const NICENESS: i32 = 10;
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) kind: Kind,
-    pub(crate) code: Vec<u8>,
+    pub(crate) init: Init,
+    pub(crate) code: Sealed,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
-    Compiled { kind: Kind, code_bytes: u64 },
+    Compiled { kind: Kind, init: Init, code_bytes: u64 },
     InvalidWasm(String),
     UnsupportedImport(String),
     NoUsableExport(String),
     CompileFailed(String),
 }
 
-/// Compiles `wasm` in a child process.
-pub(crate) async fn compile(config: &Config, wasm: &[u8]) -> Result<Compiled, PrepareError> {
-    let mut child = spawn(config)?;
+/// Compiles `wasm` in a child process; with `snapshot`, what its init function leaves, if that can be had.
+pub(crate) async fn compile(config: &Config, wasm: &[u8], snapshot: bool) -> Result<Compiled, PrepareError> {
+    let compiled = compile_once(config, wasm, snapshot).await;
+    match compiled {
+        // The component was compiled when it was accepted: what has grown too large is what its init function left.
+        Err(error) if snapshot && error.kind() == PrepareErrorKind::CompileLimit => {
+            let mut plain = compile_once(config, wasm, false).await?;
+            if let Init::PerInstance { reason } = &mut plain.init {
+                "compiling what the init function left took more time or memory than is allowed".clone_into(reason);
+            }
+            Ok(plain)
+        }
+        other => other,
+    }
+}
+
+async fn compile_once(config: &Config, wasm: &[u8], snapshot: bool) -> Result<Compiled, PrepareError> {
+    let mut child = spawn(config, snapshot)?;
     let answer = tokio::time::timeout(config.bounds.compile_time_max, converse(&mut child, wasm)).await;
     // It has said all that will be heard of it.
     if let Err(error) = child.kill().await {
@@ -75,13 +98,14 @@ fn internal(error: impl std::fmt::Display) -> PrepareError {
     )
 }
 
-fn spawn(config: &Config) -> Result<Child, PrepareError> {
+fn spawn(config: &Config, snapshot: bool) -> Result<Child, PrepareError> {
     let (program, arguments) = config
         .compiler_command
         .split_first()
         .ok_or_else(|| internal("no compiler command is configured"))?;
     Command::new(program)
         .args(arguments)
+        .args(snapshot.then_some("--snapshot"))
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -102,23 +126,31 @@ async fn converse(child: &mut Child, wasm: &[u8]) -> std::io::Result<Result<Comp
     let mut line = String::new();
     (&mut stdout).take(VERDICT_BYTES_MAX).read_line(&mut line).await?;
     let verdict: Verdict = serde_json::from_str(&line)?;
-    let (kind, code_bytes) = match verdict.into_result() {
+    let (kind, init, code_bytes) = match verdict.into_result() {
         Ok(compiled) => compiled,
         Err(refused) => return Ok(Err(refused)),
     };
-    let mut code = Vec::new();
-    stdout.read_to_end(&mut code).await?;
-    if code.len() as u64 != code_bytes {
+    let mut code = Unsealed::create()?;
+    let mut piece = vec![0; CODE_PIECE_BYTES];
+    loop {
+        match stdout.read(&mut piece).await? {
+            0 => break,
+            // A file in memory: it keeps nobody waiting.
+            length => code.write_all(&piece[..length])?,
+        }
+    }
+    let code = code.seal()?;
+    if code.len() != code_bytes {
         return Err(std::io::Error::other("the native code was cut short"));
     }
-    Ok(Ok(Compiled { kind, code }))
+    Ok(Ok(Compiled { kind, init, code }))
 }
 
 impl Verdict {
-    fn into_result(self) -> Result<(Kind, u64), PrepareError> {
+    fn into_result(self) -> Result<(Kind, Init, u64), PrepareError> {
         use PrepareErrorKind as K;
         let (kind, message) = match self {
-            Self::Compiled { kind, code_bytes } => return Ok((kind, code_bytes)),
+            Self::Compiled { kind, init, code_bytes } => return Ok((kind, init, code_bytes)),
             Self::InvalidWasm(message) => (K::InvalidWasm, message),
             Self::UnsupportedImport(message) => (K::UnsupportedImport, message),
             Self::NoUsableExport(message) => (K::NoUsableExport, message),
@@ -142,21 +174,22 @@ impl Verdict {
 
 /// The whole life of a compiling process: standard input to standard output.
 #[must_use]
-pub fn compile_child_main() -> ExitCode {
-    match child_main() {
+pub fn compile_child_main(snapshot: bool) -> ExitCode {
+    match child_main(snapshot) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn child_main() -> std::io::Result<()> {
+fn child_main(snapshot: bool) -> std::io::Result<()> {
     confine()?;
     let mut wasm = Vec::new();
     std::io::stdin().lock().read_to_end(&mut wasm)?;
-    let (verdict, code) = match compile_here(wasm) {
-        Ok(Compiled { kind, code }) => (
+    let (verdict, code) = match compile_here(wasm, snapshot) {
+        Ok((kind, init, code)) => (
             Verdict::Compiled {
                 kind,
+                init,
                 code_bytes: code.len() as u64,
             },
             code,
@@ -184,20 +217,41 @@ fn confine() -> std::io::Result<()> {
     Ok(())
 }
 
-fn compile_here(wasm: Vec<u8>) -> Result<Compiled, PrepareError> {
+fn compile_here(wasm: Vec<u8>, snapshot: bool) -> Result<(Kind, Init, Vec<u8>), PrepareError> {
     let failed = |error: wasmtime::Error| PrepareError::new(PrepareErrorKind::CompileFailed, format!("{error:#}"));
-    let inspected = inspect::inspect(wasm)?;
+    let Inspected {
+        component,
+        kind,
+        has_init,
+    } = inspect::inspect(wasm)?;
+    let (init, component) = if has_init {
+        initialised(component, snapshot)
+    } else {
+        (Init::Absent, component)
+    };
     let engine = engine::compiling().map_err(failed)?;
-    let component = Component::new(&engine, &inspected.component).map_err(failed)?;
+    let component = Component::new(&engine, &component).map_err(failed)?;
     // Linking here tells of imports and exports that have a known name and another shape.
     let refused = |kind| move |error: wasmtime::Error| PrepareError::new(kind, format!("{error:#}"));
     let pre = state::linker(&engine)
         .and_then(|linker| linker.instantiate_pre(&component))
         .map_err(refused(PrepareErrorKind::UnsupportedImport))?;
-    GuestPre::new(pre, inspected.kind).map_err(refused(PrepareErrorKind::NoUsableExport))?;
+    GuestPre::new(pre, kind, &init).map_err(refused(PrepareErrorKind::NoUsableExport))?;
     let code = component.serialize().map_err(failed)?;
-    Ok(Compiled {
-        kind: inspected.kind,
-        code,
-    })
+    Ok((kind, init, code))
+}
+
+/// The component that is to be compiled instead of `component`, and what that means for its init function.
+fn initialised(component: Vec<u8>, snapshot: bool) -> (Init, Vec<u8>) {
+    if !snapshot {
+        let reason = "snapshots are switched off for this version".to_owned();
+        return (Init::PerInstance { reason }, component);
+    }
+    match snapshot::take(&component) {
+        Ok(Snapshot { component, init_us }) => (Init::Snapshot { init_us }, component),
+        Err(reason) => {
+            let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+            (Init::PerInstance { reason }, component)
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Console {
 struct Current {
     gauge: Arc<Gauge>,
     started: Instant,
+    /// What the kept text takes, in bytes.
     kept_bytes: usize,
 }
 
@@ -52,21 +53,63 @@ impl Console {
         self.write(LogStream::Stderr, text.as_bytes());
     }
 
+    /// The same, unless the invocation of `gauge` has ended meanwhile.
+    pub(crate) fn note_for(&self, gauge: &Arc<Gauge>, text: &str) {
+        if let Some(current) = self.lock().as_mut().filter(|it| Arc::ptr_eq(&it.gauge, gauge)) {
+            current.write(LogStream::Stderr, text.as_bytes());
+        }
+    }
+
     fn write(&self, stream: LogStream, bytes: &[u8]) {
-        let mut current = self.lock();
-        let Some(current) = current.as_mut() else { return };
-        let offset_ms = u64::try_from(current.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let room = LOG_BYTES_MAX.saturating_sub(current.kept_bytes);
-        let kept = bytes.len().min(room);
-        current.kept_bytes += kept;
-        current.gauge.with_logs(|logs| {
-            let dropped = append(logs, stream, offset_ms, &bytes[..kept]) + (bytes.len() - kept);
-            logs.dropped_bytes += dropped as u64;
-        });
+        if let Some(current) = self.lock().as_mut() {
+            current.write(stream, bytes);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Current>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn write(&mut self, stream: LogStream, bytes: &[u8]) {
+        let offset_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (kept, taken) = fitting(bytes, LOG_BYTES_MAX.saturating_sub(self.kept_bytes));
+        self.kept_bytes += taken;
+        self.gauge.with_logs(|logs| {
+            let dropped = append(logs, stream, offset_ms, &bytes[..kept]) + (bytes.len() - kept);
+            logs.dropped_bytes += dropped as u64;
+        });
+    }
+}
+
+/// How many of `bytes` fit into `room`, and how much of it they take as text.
+fn fitting(bytes: &[u8], room: usize) -> (usize, usize) {
+    let (mut fitting, mut taken) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        let replaced = (chunk.invalid().len(), char::REPLACEMENT_CHARACTER.len_utf8());
+        let valid = chunk
+            .valid()
+            .chars()
+            .map(|character| (character.len_utf8(), kept_size(character)));
+        for (bytes, size) in valid.chain((replaced.0 > 0).then_some(replaced)) {
+            if taken + size > room {
+                return (fitting, taken);
+            }
+            fitting += bytes;
+            taken += size;
+        }
+    }
+    (fitting, taken)
+}
+
+/// What a character takes where it is kept. A control character is written out there, so a flood of them would need six
+/// times as much.
+fn kept_size(character: char) -> usize {
+    match character {
+        '\n' | '\r' | '\t' => 1,
+        '\0'..'\x20' => r"\u0000".len(),
+        other => other.len_utf8(),
     }
 }
 
@@ -192,6 +235,17 @@ mod tests {
         assert_eq!(logs.dropped_bytes, 4);
         let logs = printed(&[(LogStream::Stdout, &b"\n".repeat(LOG_ENTRIES_MAX + 7))]);
         assert_eq!((logs.entries.len(), logs.dropped_bytes), (LOG_ENTRIES_MAX, 7));
+    }
+
+    #[test]
+    fn what_grows_when_it_is_kept_is_measured_as_it_is_kept() {
+        for (byte, size) in [(b'x', 1), (0xff, 3), (1, 6), (b'\t', 1)] {
+            let logs = printed(&[(LogStream::Stdout, &vec![byte; LOG_BYTES_MAX])]);
+            let kept = LOG_BYTES_MAX / size;
+            assert_eq!(logs.entries[0].text.chars().count(), kept, "{byte}");
+            assert_eq!(logs.dropped_bytes, (LOG_BYTES_MAX - kept) as u64, "{byte}");
+        }
+        assert_eq!(fitting("aä€".as_bytes(), 5), (3, 3), "no character is cut");
     }
 
     #[test]

@@ -8,14 +8,25 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
 use crate::config::{
-    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, DECOMMIT_BATCH_SLOTS, FIBER_STACK_BYTES, MEMORIES_PER_COMPONENT_MAX,
-    MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES,
-    TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
+    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, DECOMMIT_BATCH_SLOTS, FIBER_STACK_BYTES, INIT_GROWTH_BYTES,
+    MEMORIES_PER_COMPONENT_MAX, MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX,
+    TABLE_KEPT_BYTES, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
 };
 
 /// An engine that only compiles.
 pub(crate) fn compiling() -> Result<Engine> {
     Engine::new(&code_settings())
+}
+
+/// An engine that runs a guest's init function in a compiling process: as the others do, but in little address space.
+pub(crate) fn initialising() -> Result<Engine> {
+    let mut config = code_settings();
+    config
+        .memory_reservation(0)
+        .memory_reservation_for_growth(INIT_GROWTH_BYTES)
+        .memory_guard_size(0)
+        .memory_init_cow(false);
+    Engine::new(&config)
 }
 
 /// The engine that runs guests; its clock is a [`Ticker`](crate::ticker::Ticker).

@@ -8,14 +8,14 @@ use mayfly_invoker_api::{Invocation, InvokeError, InvokeErrorKind};
 use crate::bindings::GuestContext;
 use crate::call::Call;
 use crate::config::ANSWER_BYTES_MAX;
-use crate::instance::{Guest, Instance, InstancePool, blame};
+use crate::instance::{Guest, Instance, blame};
 
 /// What an event guest is told about its invocation, which has `remaining` time left.
 pub(crate) fn context(invocation: &Invocation, remaining: Duration) -> GuestContext {
     let target = &invocation.target;
     GuestContext {
         invocation_id: invocation.id.to_string(),
-        event_id: invocation.event_id.clone(),
+        event_id: invocation.event_id.clone().unwrap_or_else(|| invocation.id.to_string()),
         attempt: invocation.attempt,
         deadline_ms: unix_ms_in(remaining),
         namespace: target.namespace.to_string(),
@@ -37,14 +37,13 @@ fn unix_ms_in(duration: Duration) -> u64 {
 
 /// Gives `event` to the guest and returns its answer.
 pub(crate) async fn serve(
-    pool: &InstancePool,
     mut instance: Instance,
     call: &Call,
-    context: &GuestContext,
+    context: Option<&GuestContext>,
     event: &[u8],
 ) -> Result<Bytes, InvokeError> {
     instance.begin(call);
-    let Guest::Event(handler) = &instance.guest else {
+    let (Guest::Event(handler), Some(context)) = (&instance.guest, context) else {
         return Err(InvokeError::new(
             InvokeErrorKind::Internal,
             "the function is not an event function",
@@ -53,7 +52,8 @@ pub(crate) async fn serve(
     let work = handler
         .mayfly_function_handler()
         .call_handle(&mut instance.store, event, context);
-    let called = call.metered(work).await;
+    // Boxed, because it is large and would be moved into each of the futures around it.
+    let called = call.metered(Box::pin(work)).await;
     let answer = match called {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(blame(&error, instance.store.data(), call)),
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
     };
     instance.end();
     let answer = answer?;
-    instance.release(pool);
+    instance.release(&call.lease);
     match answer {
         Ok(answer) if answer.len() > ANSWER_BYTES_MAX => Err(InvokeError::new(
             InvokeErrorKind::BadResponse,

@@ -1,19 +1,29 @@
 //! A component that can be called: its imports are resolved and its exports are what its kind needs.
 
-use mayfly_invoker_api::Kind;
-use wasmtime::Result;
-use wasmtime::component::InstancePre;
-use wasmtime_wasi::p2::bindings::CommandPre;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use mayfly_invoker_api::{Init, Kind};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre};
+use wasmtime::{Result, Store};
+use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
 
-use crate::bindings::EventHandlerPre;
+use crate::bindings::{EventHandler, EventHandlerIndices};
+use crate::config::INIT_FUNCTION;
 use crate::state::State;
 
 /// What is left per instance is to allocate and to start.
 pub(crate) enum GuestPre {
-    Http(ProxyPre<State>),
-    Event(EventHandlerPre<State>),
-    Command(CommandPre<State>),
+    Http(Pre<ProxyIndices>),
+    Event(Pre<EventHandlerIndices>),
+    Command(Pre<CommandIndices>),
+}
+
+/// A component whose exports were looked up.
+pub(crate) struct Pre<Exports> {
+    pre: InstancePre<State>,
+    exports: Exports,
+    /// What every new instance runs first; `None` when there is nothing, or when it was run at deploy.
+    init_function: Option<ComponentExportIndex>,
 }
 
 impl GuestPre {
@@ -21,11 +31,27 @@ impl GuestPre {
     ///
     /// # Errors
     /// When the component does not export what a guest of `kind` has to, or in another shape.
-    pub(crate) fn new(pre: InstancePre<State>, kind: Kind) -> Result<Self> {
+    pub(crate) fn new(pre: InstancePre<State>, kind: Kind, init: &Init) -> Result<Self> {
+        let init_function = match init {
+            Init::PerInstance { .. } => Some(init_function(&pre)?),
+            Init::Absent | Init::Snapshot { .. } => None,
+        };
         Ok(match kind {
-            Kind::Http => Self::Http(ProxyPre::new(pre)?),
-            Kind::Event => Self::Event(EventHandlerPre::new(pre)?),
-            Kind::Command => Self::Command(CommandPre::new(pre)?),
+            Kind::Http => Self::Http(Pre {
+                exports: ProxyIndices::new(&pre)?,
+                pre,
+                init_function,
+            }),
+            Kind::Event => Self::Event(Pre {
+                exports: EventHandlerIndices::new(&pre)?,
+                pre,
+                init_function,
+            }),
+            Kind::Command => Self::Command(Pre {
+                exports: CommandIndices::new(&pre)?,
+                pre,
+                init_function,
+            }),
         })
     }
 
@@ -35,5 +61,51 @@ impl GuestPre {
             Self::Event(_) => Kind::Event,
             Self::Command(_) => Kind::Command,
         }
+    }
+}
+
+fn init_function(pre: &InstancePre<State>) -> Result<ComponentExportIndex> {
+    match pre.component().get_export(None, INIT_FUNCTION) {
+        Some((ComponentItem::ComponentFunc(init), index)) if init.params().len() == 0 && init.results().len() == 0 => {
+            Ok(index)
+        }
+        _ => Err(wasmtime::Error::msg(format!(
+            "the export {INIT_FUNCTION} is to be a function that takes nothing and gives nothing"
+        ))),
+    }
+}
+
+impl<Exports> Pre<Exports> {
+    async fn start(&self, store: &mut Store<State>) -> Result<Instance> {
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        if let Some(init_function) = &self.init_function {
+            let init = instance.get_typed_func::<(), ()>(&mut *store, init_function)?;
+            init.call_async(&mut *store, ()).await?;
+        }
+        Ok(instance)
+    }
+}
+
+impl Pre<ProxyIndices> {
+    /// Makes an instance that is ready to be called.
+    pub(crate) async fn instantiate_async(&self, store: &mut Store<State>) -> Result<Proxy> {
+        let instance = self.start(store).await?;
+        self.exports.load(store, &instance)
+    }
+}
+
+impl Pre<EventHandlerIndices> {
+    /// Makes an instance that is ready to be called.
+    pub(crate) async fn instantiate_async(&self, store: &mut Store<State>) -> Result<EventHandler> {
+        let instance = self.start(store).await?;
+        self.exports.load(store, &instance)
+    }
+}
+
+impl Pre<CommandIndices> {
+    /// Makes an instance that is ready to be called.
+    pub(crate) async fn instantiate_async(&self, store: &mut Store<State>) -> Result<Command> {
+        let instance = self.start(store).await?;
+        self.exports.load(store, &instance)
     }
 }

@@ -21,13 +21,12 @@ use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use crate::call::Call;
 use crate::code::{Code, Reuse};
-use crate::instance::{Guest, Instance, InstancePool, blame};
+use crate::instance::{Guest, Instance, InstanceLease, blame};
 
 type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Gives `request` to the guest and returns its response as soon as it has one.
 pub(crate) async fn serve(
-    pool: &Arc<InstancePool>,
     instance: Instance,
     call: &Call,
     request: Request<Body>,
@@ -41,14 +40,14 @@ pub(crate) async fn serve(
         ended = &mut guest => {
             let instance = ended?;
             let response = response_of(head.try_recv().ok())?;
-            return finished(pool, instance, response);
+            return finished(&call.lease, instance, response);
         }
         early = &mut head => early,
     };
     match early {
         Ok(head) => {
             let response = response_of(Some(head))?;
-            Ok(streaming(Arc::clone(pool), guest, on_trial, response))
+            Ok(streaming(Arc::clone(&call.lease), guest, on_trial, response))
         }
         // The guest dropped its outparam without an answer; what it does after that does not matter.
         Err(_dropped) => {
@@ -66,7 +65,8 @@ async fn run_guest(
     head: oneshot::Sender<Head>,
 ) -> Result<Instance, InvokeError> {
     instance.begin(&call);
-    let called = call.metered(call_handle(&mut instance, request, head)).await;
+    // Boxed, because it is large and would be moved into each of the futures around it.
+    let called = call.metered(Box::pin(call_handle(&mut instance, request, head))).await;
     let ended = match called {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(blame(&error, instance.store.data(), &call)),
@@ -108,7 +108,7 @@ fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, Invoke
 
 /// The guest has ended: all that it wrote is here.
 fn finished(
-    pool: &Arc<InstancePool>,
+    lease: &InstanceLease,
     instance: Instance,
     response: Response<HyperOutgoingBody>,
 ) -> Result<Response<Body>, InvokeError> {
@@ -116,7 +116,7 @@ fn finished(
     let mut collecting = Box::pin(body.collect());
     let collected = match (&mut collecting).now_or_never() {
         Some(collected) => {
-            instance.release(pool);
+            instance.release(lease);
             Some(collected)
         }
         // It left its body open. With the instance the open end goes too, and what was written is all there is.
@@ -144,7 +144,7 @@ fn finished(
 
 /// The guest goes on: its body follows as it is written.
 fn streaming(
-    pool: Arc<InstancePool>,
+    lease: Arc<InstanceLease>,
     guest: Pin<Box<impl Future<Output = Result<Instance, InvokeError>> + Send + 'static>>,
     on_trial: Option<Arc<Code>>,
     response: Response<HyperOutgoingBody>,
@@ -153,7 +153,7 @@ fn streaming(
     let guest = AbortOnDropHandle::new(tokio::spawn(async move {
         match guest.await {
             Ok(instance) => {
-                instance.release(&pool);
+                instance.release(&lease);
                 Ok(())
             }
             Err(error) => {

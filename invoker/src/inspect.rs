@@ -9,6 +9,8 @@ use wasi_preview1_component_adapter_provider::{
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wit_component::ComponentEncoder;
 
+use crate::config::INIT_FUNCTION;
+
 /// Packages whose 0.2 interfaces are offered to every guest.
 const OFFERED_PACKAGES: [&str; 7] = [
     "wasi:cli",
@@ -28,6 +30,8 @@ const NAMES_MAX: usize = 8;
 pub(crate) struct Inspected {
     pub(crate) component: Vec<u8>,
     pub(crate) kind: Kind,
+    /// Whether it exports a function that wants to be called before the first invocation.
+    pub(crate) has_init: bool,
 }
 
 /// Validates `wasm`, turns a core module into a component and finds its kind.
@@ -40,7 +44,12 @@ pub(crate) fn inspect(wasm: Vec<u8>) -> Result<Inspected, PrepareError> {
     let names = component_names(&component)?;
     let kind = kind_of(&names.exports)?;
     refuse_foreign_imports(&names.imports)?;
-    Ok(Inspected { component, kind })
+    let has_init = names.exports.iter().any(|name| name == INIT_FUNCTION);
+    Ok(Inspected {
+        component,
+        kind,
+        has_init,
+    })
 }
 
 fn invalid(message: impl Into<String>) -> PrepareError {

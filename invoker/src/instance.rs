@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mayfly_invoker_api::{InvokeError, InvokeErrorKind, Isolation, Target};
+use mayfly_invoker_api::{Gauge, InvokeError, InvokeErrorKind, Isolation, Target};
 use tokio::time::Instant;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -10,13 +10,15 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use crate::bindings::EventHandler;
 use crate::call::{Call, microseconds_since};
 use crate::code::{Code, Reuse};
-use crate::config::LEAK_CHECK_INVOCATIONS;
+use crate::config::{HOST_BYTES_PER_INSTANCE, LEAK_CHECK_INVOCATIONS};
 use crate::guest::GuestPre;
-use crate::pool::{Key, Pool};
+use crate::pool::{Lease, Pool};
 use crate::state::{self, State};
 
 /// The warm instances of one process.
 pub(crate) type InstancePool = Pool<Instance>;
+/// The right to one of them.
+pub(crate) type InstanceLease = Lease<Instance>;
 
 /// How an instance is called.
 pub(crate) enum Guest {
@@ -30,8 +32,6 @@ pub(crate) struct Instance {
     pub(crate) guest: Guest,
     target: Arc<Target>,
     code: Arc<Code>,
-    /// Where it is kept between two invocations, if it is.
-    pool_key: Option<Key>,
     served: u32,
 }
 
@@ -44,50 +44,87 @@ impl Instance {
         call: &Call,
     ) -> Result<Self, InvokeError> {
         let started = Instant::now();
-        let created = call.metered(Self::instantiate(engine, pool, code, call)).await;
-        call.gauge.add_init_us(microseconds_since(started));
-        created?
+        let created = call.metered(Self::make_for(engine, pool, code, call)).await;
+        let init_us = microseconds_since(started);
+        call.gauge.add_init_us(init_us);
+        let mut instance = created??;
+        call.lease.measured(instance.count_bytes(), init_us);
+        Ok(instance)
     }
 
-    async fn instantiate(
+    async fn make_for(
         engine: &Engine,
         pool: &InstancePool,
         code: &Arc<Code>,
         call: &Call,
     ) -> Result<Self, InvokeError> {
         loop {
-            let mut store = state::store(engine, State::new(&call.target));
-            store.data_mut().begin(&call.gauge);
-            let guest = match &code.guest {
-                GuestPre::Http(pre) => pre.instantiate_async(&mut store).await.map(Guest::Http),
-                GuestPre::Event(pre) => pre.instantiate_async(&mut store).await.map(Guest::Event),
-                GuestPre::Command(_) => Err(wasmtime::Error::msg("a command is run, not kept")),
-            };
-            match guest {
-                Ok(guest) => {
-                    return Ok(Self {
-                        store,
-                        guest,
-                        target: Arc::clone(&call.target),
-                        code: Arc::clone(code),
-                        pool_key: call.pool_key.clone(),
-                        served: 0,
-                    });
-                }
-                Err(error) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_oldest() => {}
-                Err(error) => return Err(blame(&error, store.data(), call)),
+            match Self::instantiate(engine, pool, code, &call.target, |state| state.begin(call)).await {
+                Ok(instance) => return Ok(instance),
+                Err((error, _)) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_one() => {}
+                Err((error, state)) => return Err(blame(&error, &state, call)),
             }
         }
     }
 
+    /// Makes an instance before anybody calls.
+    pub(crate) async fn create_unused(
+        engine: &Engine,
+        pool: &InstancePool,
+        code: &Arc<Code>,
+        target: &Arc<Target>,
+        lease: &InstanceLease,
+    ) -> wasmtime::Result<Self> {
+        let started = Instant::now();
+        // What it prints and uses before its first call is nobody's.
+        let nobody = Arc::new(Gauge::default());
+        let made = Self::instantiate(engine, pool, code, target, |state| state.observe(&nobody)).await;
+        let mut instance = made.map_err(|(error, _)| error)?;
+        instance.end();
+        lease.measured(instance.count_bytes(), microseconds_since(started));
+        Ok(instance)
+    }
+
+    async fn instantiate(
+        engine: &Engine,
+        pool: &InstancePool,
+        code: &Arc<Code>,
+        target: &Arc<Target>,
+        begin: impl FnOnce(&mut State),
+    ) -> Result<Self, (wasmtime::Error, Box<State>)> {
+        let mut store = state::store(engine, State::new(target));
+        begin(store.data_mut());
+        store.data_mut().limiter.watch(pool.growth());
+        let guest = match &code.guest {
+            GuestPre::Http(pre) => pre.instantiate_async(&mut store).await.map(Guest::Http),
+            GuestPre::Event(pre) => pre.instantiate_async(&mut store).await.map(Guest::Event),
+            GuestPre::Command(_) => Err(wasmtime::Error::msg("a command is run, not kept")),
+        };
+        match guest {
+            Ok(guest) => Ok(Self {
+                store,
+                guest,
+                target: Arc::clone(target),
+                code: Arc::clone(code),
+                served: 0,
+            }),
+            Err(error) => Err((error, Box::new(store.into_data()))),
+        }
+    }
+
+    /// Memory that counts for it in the pool: as large as its guest's memories are, whether they were written or not.
+    pub(crate) fn count_bytes(&mut self) -> u64 {
+        self.store.data_mut().limiter.count_memory_bytes() + HOST_BYTES_PER_INSTANCE
+    }
+
     /// Whether it has not served anyone yet.
-    pub(crate) fn is_fresh(&self) -> bool {
+    pub(crate) fn is_unused(&self) -> bool {
         self.served == 0
     }
 
-    /// What the guest prints and uses from now on is this invocation's.
+    /// What the guest prints, uses and sends from now on is this invocation's.
     pub(crate) fn begin(&mut self, call: &Call) {
-        self.store.data_mut().begin(&call.gauge);
+        self.store.data_mut().begin(call);
     }
 
     /// The guest has ended, in whatever way.
@@ -95,8 +132,8 @@ impl Instance {
         self.store.data_mut().end();
     }
 
-    /// Gives an instance that has ended well to the pool, and learns from it.
-    pub(crate) fn release(mut self, pool: &InstancePool) {
+    /// Leaves an instance that has ended well to others, and learns from it.
+    pub(crate) fn release(mut self, lease: &InstanceLease) {
         if let Some(code) = self.on_trial() {
             code.settle_reuse(Reuse::Proven);
         }
@@ -104,11 +141,9 @@ impl Instance {
         let worn_out = self.served >= self.target.limits.requests_per_instance_max
             || (self.served.is_multiple_of(LEAK_CHECK_INVOCATIONS) && self.store.data_mut().leaks());
         let bears_it = self.target.isolation == Isolation::Function || self.code.reuse() != Reuse::Never;
-        if bears_it
-            && !worn_out
-            && let Some(key) = self.pool_key.clone()
-        {
-            pool.put(key, self);
+        if bears_it && !worn_out && lease.is_shared() {
+            let bytes = self.count_bytes();
+            lease.put(self, bytes);
         }
     }
 

@@ -1,10 +1,10 @@
 //! Runs functions: WebAssembly components in wasmtime.
 //!
 //! One invocation, read downward: [`Invoker::invoke`] → `run::run` → `code` (native code of the artifact: memory,
-//! disk, compiler) → `pool` (a warm instance) or `instance` (a fresh one) → `http`, `event` or `command` (the call) →
+//! disk, compiler) → `pool` (a lease, and a warm instance if there is one) or `instance` (a fresh one) → `http`, `event` or `command` (the call) →
 //! the gauge (what it used and printed). The deadline stands around all of it.
 //!
-//! This crate opens no database and serves no socket.
+//! This crate opens no database and serves no socket. The only connections that it makes are those of `outbound`.
 
 mod bindings;
 mod cache;
@@ -21,30 +21,38 @@ mod http;
 mod inspect;
 mod instance;
 mod limiter;
+mod outbound;
 mod pool;
 mod replay;
 mod run;
+mod sealed;
+mod snapshot;
 mod state;
 mod ticker;
+mod turn;
+mod upkeep;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mayfly_invoker_api::{ArtifactSource, Digest, Invocation, Invoke, InvokeError, Output, PrepareError, Prepared};
+use mayfly_invoker_api::{
+    ArtifactSource, CodeCounters, CodeKey, Digest, FunctionName, Invocation, Invoke, InvokeError, Namespace, Output,
+    PoolState, PrepareError, Prepared, Target,
+};
+use tokio::sync::Notify;
 
-use crate::code::CodeStore;
-use crate::pool::Pool;
+use crate::code::{CodeStore, Reuse};
+use crate::outbound::Outbound;
+use crate::pool::{Pool, Version};
 use crate::run::Host;
 use crate::ticker::Ticker;
+use crate::turn::Turns;
 
 pub use crate::compile::compile_child_main;
 pub use crate::config::{Bounds, Config, MEMORY_BYTES_MAX};
-
-/// How often the pool is searched for instances that were idle for too long.
-const REAP_INTERVAL: Duration = Duration::from_secs(1);
+pub use crate::outbound::{NetworkError, PrivateNetwork};
 
 /// Owns the engine, the code and the instances of one process. Cheap to clone.
 #[derive(Clone)]
@@ -72,7 +80,8 @@ impl Invoker {
         let start = || -> wasmtime::Result<Self> {
             let engine = engine::serving(&config.bounds)?;
             let ticker = Ticker::start(&engine)?;
-            let pool = Pool::new(config.bounds.idle_instances_max, config.bounds.idle_time);
+            let pool = Pool::new(&config.bounds);
+            let outbound = Outbound::new(config.private_networks.clone())?;
             let codes = Arc::new(CodeStore::open(config, &engine, artifacts)?);
             Ok(Self {
                 host: Arc::new(Host {
@@ -80,21 +89,18 @@ impl Invoker {
                     codes,
                     pool: Arc::new(pool),
                     ticker,
+                    turns: Turns::new(),
+                    outbound: Arc::new(outbound),
+                    upkeep: Notify::new(),
                 }),
             })
         };
         let invoker = start().map_err(|error| StartError(format!("{error:#}")))?;
-        tokio::spawn(reap(Arc::downgrade(&invoker.host)));
+        tokio::spawn(upkeep::tend(Arc::downgrade(&invoker.host)));
+        tokio::spawn(upkeep::keep_warm(Arc::downgrade(&invoker.host)));
+        let codes = Arc::clone(&invoker.host.codes);
+        tokio::spawn(async move { codes.tidy().await });
         Ok(invoker)
-    }
-}
-
-async fn reap(host: Weak<Host>) {
-    let mut interval = tokio::time::interval(REAP_INTERVAL);
-    loop {
-        interval.tick().await;
-        let Some(host) = host.upgrade() else { return };
-        host.pool.reap();
     }
 }
 
@@ -106,5 +112,35 @@ impl Invoke for Invoker {
 
     async fn prepare(&self, digest: Digest, wasm: Bytes) -> Result<Prepared, PrepareError> {
         self.host.codes.prepare(digest, &wasm).await
+    }
+
+    async fn deployed(&self, target: Arc<Target>) {
+        self.host.pool.deployed(&Version(target));
+        self.host.upkeep.notify_one();
+    }
+
+    async fn deleted(&self, namespace: &Namespace, function: &FunctionName) {
+        self.host.pool.let_go(|version| version.is_of(namespace, function));
+    }
+
+    async fn pool_state(&self, target: &Arc<Target>) -> PoolState {
+        let code = self.host.codes.peek(target.code());
+        PoolState {
+            code_bytes: code.as_ref().map(|code| code.bytes),
+            single_use: code.is_some_and(|code| code.reuse() == Reuse::Never),
+            ..self.host.pool.state(&Version(Arc::clone(target)))
+        }
+    }
+
+    async fn prefetch(&self, code: CodeKey) -> Result<Prepared, InvokeError> {
+        self.host.codes.prefetch(code).await
+    }
+
+    async fn prepared(&self, code: CodeKey) -> Option<Prepared> {
+        self.host.codes.prepared(code).await
+    }
+
+    fn code_counters(&self) -> CodeCounters {
+        self.host.codes.counters()
     }
 }

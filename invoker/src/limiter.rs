@@ -1,6 +1,7 @@
 //! Memory and table limits, summed over everything in one store: a component may hold many memories.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mayfly_invoker_api::Gauge;
 use wasmtime::{ResourceLimiter, Result};
@@ -18,6 +19,8 @@ pub(crate) struct Limiter {
     last_growth_bytes: usize,
     table_elements: usize,
     refused: bool,
+    /// What was taken since the pool has last counted it.
+    growth: Option<Growth>,
     /// Of the invocation that is running.
     gauge: Option<Arc<Gauge>>,
 }
@@ -30,8 +33,24 @@ impl Limiter {
             last_growth_bytes: 0,
             table_elements: 0,
             refused: false,
+            growth: None,
             gauge: None,
         }
+    }
+
+    /// From now on what the guest takes is added to `total`, until it is counted.
+    pub(crate) fn watch(&mut self, total: &Arc<AtomicU64>) {
+        let mut growth = Growth::new(total);
+        growth.add(self.memory_bytes as u64);
+        self.growth = Some(growth);
+    }
+
+    /// Size of all memories together, which counts elsewhere from now on.
+    pub(crate) fn count_memory_bytes(&mut self) -> u64 {
+        if let Some(growth) = &mut self.growth {
+            growth.take_back(u64::MAX);
+        }
+        self.memory_bytes as u64
     }
 
     /// From now on the guest's memory counts for this invocation.
@@ -51,6 +70,39 @@ impl Limiter {
     }
 }
 
+/// One guest's part of what all have taken since it was last counted.
+#[derive(Debug)]
+struct Growth {
+    total: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Growth {
+    fn new(total: &Arc<AtomicU64>) -> Self {
+        Self {
+            total: Arc::clone(total),
+            bytes: 0,
+        }
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.total.fetch_add(bytes, Relaxed);
+    }
+
+    fn take_back(&mut self, at_most: u64) {
+        let bytes = self.bytes.min(at_most);
+        self.bytes -= bytes;
+        self.total.fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl Drop for Growth {
+    fn drop(&mut self) {
+        self.take_back(u64::MAX);
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
@@ -64,6 +116,9 @@ impl ResourceLimiter for Limiter {
         }
         self.memory_bytes = total;
         self.last_growth_bytes = growth;
+        if let Some(watched) = &mut self.growth {
+            watched.add(growth as u64);
+        }
         if let Some(gauge) = &self.gauge {
             gauge.note_memory_bytes(total as u64);
         }
@@ -71,9 +126,11 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
-        self.memory_bytes = self
-            .memory_bytes
-            .saturating_sub(std::mem::take(&mut self.last_growth_bytes));
+        let growth = std::mem::take(&mut self.last_growth_bytes);
+        self.memory_bytes = self.memory_bytes.saturating_sub(growth);
+        if let Some(watched) = &mut self.growth {
+            watched.take_back(growth as u64);
+        }
         self.refused = true;
         Ok(())
     }
@@ -140,6 +197,24 @@ mod tests {
         let mut limiter = Limiter::new(100);
         assert!(!limiter.memory_growing(0, 60, Some(50)).unwrap());
         assert!(!limiter.refused());
+    }
+
+    #[test]
+    fn what_is_taken_is_seen_until_it_is_counted() {
+        let total = Arc::new(AtomicU64::new(0));
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 10, None).unwrap());
+        limiter.watch(&total);
+        assert!(limiter.memory_growing(10, 60, None).unwrap());
+        assert_eq!(total.load(Relaxed), 60);
+        limiter.memory_grow_failed(wasmtime::Error::msg("no pages")).unwrap();
+        assert_eq!(total.load(Relaxed), 10);
+        assert_eq!(limiter.count_memory_bytes(), 10);
+        assert_eq!(total.load(Relaxed), 0);
+        assert!(limiter.memory_growing(10, 30, None).unwrap());
+        assert_eq!(total.load(Relaxed), 20);
+        drop(limiter);
+        assert_eq!(total.load(Relaxed), 0);
     }
 
     #[test]

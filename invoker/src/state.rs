@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use http::uri::Scheme;
 use mayfly_invoker_api::{Gauge, LogStream, Target};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::call::Call;
 use crate::config::{
-    ANSWER_BYTES_MAX, BODY_CHUNK_BYTES, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, LEAKED_RESOURCES_MAX,
-    RANDOM_BYTES_MAX, RESOURCES_MAX,
+    ANSWER_BYTES_MAX, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, LEAKED_RESOURCES_MAX, RANDOM_BYTES_MAX,
+    RESOURCES_MAX,
 };
 use crate::console::{Console, ConsoleStream};
 use crate::limiter::Limiter;
+use crate::outbound::Hooks;
 
 /// The host's side of one store.
 pub(crate) struct State {
@@ -44,8 +43,14 @@ impl State {
         })
     }
 
-    /// What the guest prints and uses from now on is this invocation's.
-    pub(crate) fn begin(&mut self, gauge: &Arc<Gauge>) {
+    /// What the guest prints, uses and sends from now on is this invocation's.
+    pub(crate) fn begin(&mut self, call: &Call) {
+        self.observe(&call.gauge);
+        self.hooks.begin(call);
+    }
+
+    /// What the guest prints and uses from now on is noted here; it may send nothing.
+    pub(crate) fn observe(&mut self, gauge: &Arc<Gauge>) {
         self.console.begin(gauge);
         self.limiter.begin(gauge);
     }
@@ -59,6 +64,7 @@ impl State {
     pub(crate) fn end(&mut self) {
         self.console.end();
         self.limiter.end();
+        self.hooks.end();
     }
 
     fn build(target: &Target, stdio: impl FnOnce(&mut WasiCtxBuilder, &Arc<Console>)) -> Self {
@@ -81,7 +87,7 @@ impl State {
             table,
             wasi: wasi.build(),
             http,
-            hooks: Hooks,
+            hooks: Hooks::new(&console),
             limiter,
             console,
         }
@@ -130,33 +136,5 @@ impl WasiHttpView for State {
             table: &mut self.table,
             hooks: &mut self.hooks,
         }
-    }
-}
-
-/// How HTTP behaves for guests. Outbound requests are denied: there is no allow list yet.
-#[derive(Debug)]
-struct Hooks;
-
-type Sent = (
-    http::Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-);
-
-impl WasiHttpHooks for Hooks {
-    fn send_request(
-        &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _sent: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Box<dyn Future<Output = Result<Sent, HttpError>> + Send> {
-        Box::new(async { Err(HttpError::HttpRequestDenied) })
-    }
-
-    fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {
-        *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS
-    }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_CHUNK_BYTES
     }
 }

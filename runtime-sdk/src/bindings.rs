@@ -1,4 +1,4 @@
-//! Rust for `wit/handler.wit`, the contract between a function and its host.
+//! Rust for `wit`, the contract between a function and its host.
 
 wit_bindgen::generate!({
     path: "wit",
@@ -6,3 +6,14 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     default_bindings_module: "$crate::__private",
 });
+
+/// The part of the contract that functions of any kind may have.
+pub mod init {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "init",
+        pub_export_macro: true,
+        export_macro_name: "export_init",
+        default_bindings_module: "$crate::__private::init",
+    });
+}

@@ -67,11 +67,50 @@ macro_rules! handler {
     };
 }
 
-/// What [`handler!`] writes into the author's crate; not for use by hand.
+/// Makes a `fn()` the one that runs before the function is called for the first time: the place for tables, parsed
+/// configuration and whatever else is the same for every call. What it has to leave for the calls goes into a `static`.
+///
+/// At deploy, if that works: then every instance begins with the memory that it has left, and no call ever waits for it.
+/// That needs it to get by without the host: no clock, no environment, no output, and no randomness, so also no
+/// `HashMap` with its default hasher (a `BTreeMap` does). If it does call the host, it runs in every new instance;
+/// `fn describe` says what it called.
+///
+/// Stands once in a crate, for functions of any kind, also for those that do not use [`handler!`].
+///
+/// ```no_run
+/// use std::sync::OnceLock;
+///
+/// static SQUARES: OnceLock<Vec<u64>> = OnceLock::new();
+///
+/// fn prepare() {
+///     SQUARES.get_or_init(|| (0..1_000).map(|number| number * number).collect());
+/// }
+///
+/// mayfly_sdk::init!(prepare);
+/// ```
+#[macro_export]
+macro_rules! init {
+    ($function:path) => {
+        const _: () = {
+            struct Init;
+
+            impl $crate::__private::init::Guest for Init {
+                fn wizer_initialize() {
+                    $function()
+                }
+            }
+
+    $crate::__private::export_init!(Init with_types_in $crate::__private::init);
+        };
+    };
+}
+
+/// What [`handler!`] and [`init!`] write into the author's crate; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bindings::export;
     pub use crate::bindings::exports;
     pub use crate::bindings::exports::mayfly::function::handler::{Context, Error, Guest};
+    pub use crate::bindings::init::{self, export_init};
     pub use crate::event::run;
 }

@@ -11,14 +11,18 @@ mod guests;
 mod platform;
 mod proxy;
 mod run;
+mod upstream;
+mod vitals;
 mod wait;
 
 pub use client::{Reply, http_client};
 pub use database::Database;
 pub use guests::{guest, guest_bytes, guest_from_wat, repository};
-pub use platform::Platform;
+pub use platform::{Platform, ServeWith};
 pub use proxy::CountingProxy;
 pub use run::{Done, fn_binary, run_fn};
+pub use upstream::{Answer, Upstream};
+pub use vitals::{Vitals, forget_peak, peak_bytes};
 pub use wait::{WAIT_MAX, eventually};
 
 /// Stamps every named `async fn name(platform: &mut Platform)` once per database: tests `sqlite::name` and

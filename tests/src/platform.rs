@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::database::PostgresDatabase;
 use crate::run::{finish, fn_command, run_fn};
-use crate::{Database, Done, Reply, WAIT_MAX, guest, http_client};
+use crate::{Database, Done, Reply, Vitals, WAIT_MAX, guest, http_client};
 
 /// Lines of the server's log that a failed test shows.
 const LOG_LINES_SHOWN: usize = 40;
@@ -34,6 +34,16 @@ pub struct Platform {
     pub token: String,
     /// What client commands are told beside the profile.
     environment: Vec<(&'static str, String)>,
+    serve_with: ServeWith,
+}
+
+/// What `fn serve` is told beside the usual.
+#[derive(Debug, Default, Clone)]
+pub struct ServeWith {
+    /// More arguments.
+    pub args: Vec<String>,
+    /// More of its environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Platform {
@@ -42,12 +52,20 @@ impl Platform {
     /// # Panics
     /// When it does not get ready.
     pub async fn start(database: Database) -> Option<Self> {
+        Self::start_with(database, ServeWith::default()).await
+    }
+
+    /// Starts a new server that is told more than the usual, also when it is started again.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn start_with(database: Database, serve_with: ServeWith) -> Option<Self> {
         let postgres = match database {
             Database::Sqlite => None,
             Database::Postgres => Some(PostgresDatabase::create().await?),
         };
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (child, functions, admin) = serve(dir.path(), postgres.as_ref()).await;
+        let (child, functions, admin) = serve(dir.path(), postgres.as_ref(), &serve_with).await;
         let token = token_of(&dir.path().join("profile.toml"), &admin);
         Some(Self {
             child,
@@ -58,6 +76,7 @@ impl Platform {
             admin,
             token,
             environment: Vec::new(),
+            serve_with,
         })
     }
 
@@ -210,10 +229,25 @@ impl Platform {
     /// When it does not run.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        let id = self.child.id().expect("the server runs");
-        let pages = fs::read_to_string(format!("/proc/{id}/statm")).expect("a process has this file");
-        let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-        pages.expect("the second number") * rustix::param::page_size() as u64
+        self.vitals().resident_bytes
+    }
+
+    /// What the server holds of the machine.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        Vitals::of(self.process_id())
+    }
+
+    /// The server's process.
+    ///
+    /// # Panics
+    /// When its end was seen.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.child.id().expect("the server runs")
     }
 
     /// `kill -9`: the process ends at once, whatever it was doing.
@@ -255,7 +289,8 @@ impl Platform {
     /// # Panics
     /// When it does not get ready.
     pub async fn restart(&mut self) {
-        (self.child, self.functions, self.admin) = serve(self.dir.path(), self.postgres.as_ref()).await;
+        (self.child, self.functions, self.admin) =
+            serve(self.dir.path(), self.postgres.as_ref(), &self.serve_with).await;
         self.client = http_client();
         self.environment = vec![("MAYFLY_URL", self.admin.clone()), ("MAYFLY_TOKEN", self.token.clone())];
     }
@@ -293,7 +328,7 @@ async fn send(request: RequestBuilder) -> Reply {
     Reply::read(response).await.expect("the answer is complete")
 }
 
-async fn serve(dir: &Path, postgres: Option<&PostgresDatabase>) -> (Child, String, String) {
+async fn serve(dir: &Path, postgres: Option<&PostgresDatabase>, with: &ServeWith) -> (Child, String, String) {
     let log_path = dir.join("server.log");
     let log = File::options()
         .create(true)
@@ -311,6 +346,9 @@ async fn serve(dir: &Path, postgres: Option<&PostgresDatabase>) -> (Child, Strin
             "--data-dir",
         ])
         .arg(dir.join("data"));
+    command
+        .args(&with.args)
+        .envs(with.environment.iter().map(|(name, value)| (name, value)));
     if let Some(postgres) = postgres {
         command.args(["--database", &postgres.url()]);
     }

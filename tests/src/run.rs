@@ -90,6 +90,8 @@ pub(crate) fn fn_command(profile: &Path) -> Command {
         "ADMIN",
         "DATABASE",
         "PUBLIC_URL",
+        "ALLOW_PRIVATE_NETWORK",
+        "INSTANCE_MEMORY",
     ] {
         command.env_remove(format!("MAYFLY_{setting}"));
     }

@@ -90,6 +90,10 @@ fn config(memory_mib: u32, timeout_ms: u64, env: Value) -> Value {
         "env": env,
         "isolation": "auto",
         "max_requests_per_instance": 1_000,
+        "allow_hosts": [],
+        "min_warm": 0,
+        "max_instances": 1_000,
+        "max_requests_per_instance": 1_000, "snapshot": "auto",
     })
 }
 

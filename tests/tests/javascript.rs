@@ -26,6 +26,20 @@ async fn a_fetch_event_answers_every_call_in_a_row() {
         (&CALLS.into(), &0.into()),
         "finding out cost nobody a call: {row}"
     );
+    let pool = &platform.fn_(&["describe", "js", "--json"]).await.json()["pool"];
+    assert_eq!(
+        (&pool["single_use"], &pool["idle"]),
+        (&true.into(), &0.into()),
+        "{pool}"
+    );
+    let described = platform.fn_(&["describe", "js"]).await.ok();
+    assert!(described.contains("serves one call only"), "{described}");
+    // What cannot be kept warm is not kept, and works all the same.
+    platform
+        .deploy("fetch-event", &["--name", "js", "--min-warm", "1"])
+        .await;
+    let answer = platform.get("/js/hello").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
     assert!(
         platform
             .invocations("js")

@@ -2,17 +2,22 @@
 //! `cargo xtask test --no-lint -- deadline` runs one theme. (`cargo test -p` would build the engine anew: other features.)
 
 mod cli;
+mod code;
 mod crash;
 mod deadline;
 mod deploy;
+mod hostile;
 mod invoke;
 mod isolation;
 mod javascript;
 mod logs;
 mod openapi;
+mod outbound;
+mod pool;
 mod recover;
 mod refuse;
 mod reuse;
 mod shutdown;
+mod snapshot;
 mod tidy;
 mod usage;

@@ -58,7 +58,10 @@ async fn code_is_made_again_whatever_the_time_limit(platform: &mut Platform) {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    entries.map(|entry| entry.expect("readable").path()).collect()
+    entries
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 fn empty(dir: &Path) {

@@ -16,9 +16,9 @@ const BANNED_NAMES: [&str; 6] = ["utils", "util", "helpers", "common", "manager"
 const NOT_OURS: [&str; 4] = ["target", "node_modules", ".git", ".cargo"];
 
 /// Crates of ours that a crate may use; a crate that is missing here may use none.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("mayfly-controller", &["mayfly-invoker-api"]),
-    ("mayfly-invoker", &["mayfly-invoker-api"]),
+    ("mayfly-invoker", &["mayfly-invoker-api", "mayfly-warm-pool"]),
     (
         "mayfly-cli",
         &["mayfly-controller", "mayfly-invoker", "mayfly-invoker-api"],
@@ -33,15 +33,18 @@ const MAY_USE: [(&str, &[&str]); 6] = [
         ],
     ),
     ("order-total", &["mayfly-sdk"]),
+    ("initialised", &["mayfly-sdk"]),
     ("misbehave-event", &["mayfly-sdk"]),
+    ("xtask", &["mayfly-warm-pool"]),
 ];
 
 /// Crates of others that must not be linked, directly or through anything else.
-const MUST_NOT_REACH: [(&str, &[&str]); 4] = [
+const MUST_NOT_REACH: [(&str, &[&str]); 5] = [
     ("mayfly-invoker-api", &["wasmtime", "sqlx", "axum", "hyper", "tokio"]),
     ("mayfly-controller", &["wasmtime", "cranelift-codegen", "clap"]),
     ("mayfly-invoker", &["sqlx", "axum", "clap"]),
     ("mayfly-sdk", &["tokio", "wasmtime", "sqlx", "axum"]),
+    ("mayfly-warm-pool", &["tokio", "wasmtime", "mayfly-invoker-api"]),
 ];
 
 /// Crates of others that a crate must not name itself.

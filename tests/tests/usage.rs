@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use mayfly_tests::{Platform, eventually, on_both_databases};
+use mayfly_tests::{Platform, Reply, eventually, on_both_databases};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 on_both_databases!(
     every_call_is_one_row_and_the_sums_are_right,
     a_record_says_what_one_call_used,
+    a_client_may_ask_where_the_time_went,
     failures_are_counted_and_explained,
     a_client_that_goes_away_leaves_a_record,
     usage_is_told_by_function_version_and_day,
@@ -113,6 +115,45 @@ async fn a_record_says_what_one_call_used(platform: &mut Platform) {
         at.len() == 24 && at.ends_with('Z') && at.as_bytes()[10] == b'T',
         "RFC 3339 with milliseconds: {at}"
     );
+}
+
+async fn a_client_may_ask_where_the_time_went(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "timed"]).await;
+    let ask = platform.request(Method::GET, "/timed/headers");
+    let response = ask.header("mayfly-timing", "please").send().await.expect("an answer");
+    let asked = Reply::read(response).await.expect("all of it");
+    assert!(
+        !asked.text().contains("mayfly-timing"),
+        "not for the guest: {}",
+        asked.text()
+    );
+    let parts: HashMap<_, f64> = asked
+        .header("server-timing")
+        .split(", ")
+        .map(|part| part.split_once(";dur=").expect("a name and a duration"))
+        .map(|(name, ms)| (name, ms.parse().expect("milliseconds")))
+        .collect();
+    let record = platform
+        .api_get(&format!("/v1/ns/default/invocations/{}", asked.invocation_id()))
+        .await
+        .json();
+    let number = |field: &str| {
+        record["usage"][field]
+            .as_f64()
+            .unwrap_or_else(|| panic!("no {field}: {record}"))
+    };
+    for (part, recorded) in [
+        ("queue", number("queue_ms")),
+        ("code", number("code_ms")),
+        ("init", number("init_ms")),
+        ("cpu", number("cpu_ms")),
+        ("run", number("duration_ms") - number("init_ms")),
+    ] {
+        assert!((parts[part] - recorded).abs() < 1e-6, "{part} in {parts:?}, {record}");
+    }
+    assert!(parts["init"] > 0.0 && parts["run"] > 0.0, "{parts:?}");
+    let plain = platform.get("/timed/count").await;
+    assert_eq!(plain.header("server-timing"), "", "nobody asked");
 }
 
 async fn failures_are_counted_and_explained(platform: &mut Platform) {

@@ -33,7 +33,17 @@ const EXAMPLES: [Guest; 3] = [
         shape: Shape::Bin,
     },
 ];
-const FIXTURES: [Guest; 3] = [
+const FIXTURES: [Guest; 5] = [
+    Guest {
+        package: "fetch",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
+    Guest {
+        package: "initialised",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
     Guest {
         package: "misbehave",
         target: COMPONENT,
@@ -156,7 +166,7 @@ fn publish(built: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// The interfaces that the scripts are compiled against: those that came with the tools, under the version they want.
-fn javascript_wit(tools: &Path) -> Result<PathBuf> {
+pub(crate) fn javascript_wit(tools: &Path) -> Result<PathBuf> {
     let packages = tools
         .join("node_modules/@bytecodealliance/jco/lib/wit/builtin")
         .join(WASI_OF_JCO);
@@ -181,7 +191,8 @@ fn javascript_wit(tools: &Path) -> Result<PathBuf> {
     Ok(wit)
 }
 
-fn is_newer(built: &Path, inputs: &[&Path]) -> Result<bool> {
+/// Whether `built` is there and younger than all of `inputs`.
+pub(crate) fn is_newer(built: &Path, inputs: &[&Path]) -> Result<bool> {
     let Ok(built) = fs::metadata(built) else {
         return Ok(false);
     };

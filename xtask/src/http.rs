@@ -1,13 +1,13 @@
-//! The smallest HTTP/1.1 client that `demo` and `bench` need: one request per connection, to this machine only.
+//! The smallest HTTP/1.1 client that `demo` and `bench` need, to this machine only.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Longer than any time limit that is used here.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// What came back.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+    /// From before the request was written, or before the connection was opened for it, until an answer began.
+    pub(crate) first_byte: Duration,
 }
 
 impl Answer {
@@ -27,26 +29,65 @@ impl Answer {
 }
 
 pub(crate) fn get(url: &str) -> Result<Answer> {
-    request("GET", url, "")
+    request("GET", url, &[], "")
 }
 
 pub(crate) fn post(url: &str, body: &str) -> Result<Answer> {
-    request("POST", url, body)
+    request("POST", url, &[], body)
 }
 
-fn request(method: &str, url: &str, body: &str) -> Result<Answer> {
+/// One request on a connection of its own.
+pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
+    let began = Instant::now();
     let (host, path) = split(url)?;
-    let mut stream = TcpStream::connect(host).with_context(|| format!("cannot connect to {host}"))?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    stream.set_nodelay(true)?;
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all((head + body).as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    parse(&bytes).with_context(|| format!("cannot read the answer to {method} {url}"))
+    let mut connection = Connection::open(host)?;
+    let headers: Vec<_> = headers.iter().copied().chain([("connection", "close")]).collect();
+    let mut answer = connection
+        .send(method, path, &headers, body)
+        .with_context(|| format!("cannot read the answer to {method} {url}"))?;
+    answer.first_byte += connection.opened - began;
+    Ok(answer)
+}
+
+/// A connection that stays open for more requests, one after the other.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    reader: BufReader<TcpStream>,
+    host: String,
+    opened: Instant,
+}
+
+impl Connection {
+    /// `host` is an address and a port, or the URL of a server.
+    pub(crate) fn open(host: &str) -> Result<Self> {
+        let host = host.trim_start_matches("http://");
+        let stream = TcpStream::connect(host).with_context(|| format!("cannot connect to {host}"))?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            reader: BufReader::new(stream),
+            host: host.to_owned(),
+            opened: Instant::now(),
+        })
+    }
+
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
+        let began = Instant::now();
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            self.host,
+            body.len()
+        );
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        self.reader.get_mut().write_all((head + "\r\n" + body).as_bytes())?;
+        self.reader.fill_buf()?;
+        let first_byte = began.elapsed();
+        let mut answer = read(&mut self.reader)?;
+        answer.first_byte = first_byte;
+        Ok(answer)
+    }
 }
 
 fn split(url: &str) -> Result<(&str, &str)> {
@@ -56,39 +97,61 @@ fn split(url: &str) -> Result<(&str, &str)> {
     Ok(rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash)))
 }
 
-fn parse(bytes: &[u8]) -> Result<Answer> {
-    let text = String::from_utf8_lossy(bytes);
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .context("the answer ended inside its head")?;
-    let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1))
-        .context("no status line")?
-        .parse()?;
-    let headers: Vec<_> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let chunked = headers
-        .iter()
-        .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-    let body = if chunked { join_chunks(body)? } else { body.to_owned() };
-    Ok(Answer { status, headers, body })
+fn read(reader: &mut impl BufRead) -> Result<Answer> {
+    let status = line(reader)?.split(' ').nth(1).context("no status line")?.parse()?;
+    let mut headers = Vec::new();
+    loop {
+        let line = line(reader)?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':') {
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+    let mut answer = Answer {
+        status,
+        headers,
+        body: String::new(),
+        first_byte: Duration::ZERO,
+    };
+    let bytes = if answer.header("transfer-encoding") == "chunked" {
+        chunks(reader)?
+    } else if let Ok(length) = answer.header("content-length").parse() {
+        exactly(reader, length)?
+    } else {
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest)?;
+        rest
+    };
+    answer.body = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(answer)
 }
 
-/// Sizes count bytes of the original; that fits as long as the body is UTF-8, which all answers used here are.
-fn join_chunks(mut rest: &str) -> Result<String> {
-    let mut body = String::new();
+fn line(reader: &mut impl BufRead) -> Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let Some(text) = line.strip_suffix("\r\n") else {
+        bail!("the answer ended inside its head, or inside a chunk")
+    };
+    Ok(text.to_owned())
+}
+
+fn exactly(reader: &mut impl Read, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).context("the answer was cut short")?;
+    Ok(bytes)
+}
+
+fn chunks(reader: &mut impl BufRead) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
     loop {
-        let (size, after) = rest.split_once("\r\n").context("a chunk without a size")?;
-        let size = usize::from_str_radix(size.trim(), 16)?;
+        let size = usize::from_str_radix(line(reader)?.trim(), 16)?;
+        body.extend(exactly(reader, size)?);
+        ensure!(line(reader)?.is_empty(), "a chunk does not end where it should");
         if size == 0 {
             return Ok(body);
         }
-        body.push_str(after.get(..size).context("a chunk was cut short")?);
-        rest = after.get(size + 2..).context("a chunk without its end")?;
     }
 }
 
@@ -98,14 +161,26 @@ mod tests {
 
     #[test]
     fn chunks_are_joined() {
-        let answer =
-            parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").unwrap();
+        let answer = read(
+            &mut b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".as_slice(),
+        )
+        .unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (200, "abcde"));
     }
 
     #[test]
+    fn an_answer_ends_where_its_length_says() {
+        let mut bytes =
+            b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 204 No Content\r\n\r\n".as_slice();
+        let first = read(&mut bytes).unwrap();
+        assert_eq!((first.status, first.body.as_str()), (201, "ok"));
+        assert_eq!(read(&mut bytes).unwrap().status, 204);
+    }
+
+    #[test]
     fn a_cut_answer_is_an_error() {
-        assert!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc").is_err());
-        assert!(parse(b"HTTP/1.1 200 OK\r\n").is_err());
+        assert!(read(&mut b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc".as_slice()).is_err());
+        assert!(read(&mut b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".as_slice()).is_err());
+        assert!(read(&mut b"HTTP/1.1 200 OK\r\n".as_slice()).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | lint | bench`. Plain Rust, nothing else to install.
+//! Developer commands: `cargo xtask setup | demo | test | lint | bench | simulate`. Plain Rust, nothing else to install.
 #![expect(clippy::print_stdout, reason = "the terminal is this program's only output")]
 
 mod bench;
@@ -10,6 +10,7 @@ mod paths;
 mod server;
 mod services;
 mod setup;
+mod simulate;
 mod step;
 mod summary;
 mod test;
@@ -37,11 +38,10 @@ enum Task {
     Test(test::Args),
     /// Formatting, lints, licences, documentation.
     Lint,
-    /// Measure, beside a peer, in one run.
-    Bench {
-        #[command(subcommand)]
-        bench: bench::Bench,
-    },
+    /// Measure, beside peers, in one run.
+    Bench(bench::Args),
+    /// Drive the rules for warm instances over recorded traffic and compare them.
+    Simulate(simulate::Args),
 }
 
 fn main() -> Result<()> {
@@ -52,7 +52,8 @@ fn main() -> Result<()> {
         Task::Demo => demo::run(&mut summary),
         Task::Test(args) => test::run(args, &mut summary),
         Task::Lint => lint::run(&mut summary),
-        Task::Bench { bench } => bench::run(&bench, &mut summary),
+        Task::Bench(args) => bench::run(args, &mut summary),
+        Task::Simulate(args) => simulate::run(&args, &mut summary),
     };
     summary.print();
     result

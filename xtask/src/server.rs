@@ -1,4 +1,4 @@
-//! A `fn serve` of our own, for `demo` and `bench`: free ports, a fresh data directory under `target`, its own profile.
+//! A `fn serve` of our own, for `demo` and `bench`: free ports, a data directory under `target`, its own profile.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::paths;
 
-/// A start includes making the database and its tables.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A start includes making the database and its tables, and may be one under valgrind.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
 /// The server itself gives calls 30 s to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -28,18 +28,36 @@ pub(crate) struct Server {
     pub(crate) admin: String,
 }
 
+/// How a server is started.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Launch<'a> {
+    /// Everything it writes is in `target/NAME`.
+    pub(crate) name: &'a str,
+    /// Go on with what is there, instead of emptying the folder first.
+    pub(crate) keep: bool,
+    /// A program with its arguments that is to run the server: `taskset`, `valgrind`.
+    pub(crate) under: &'a [&'a str],
+    /// More arguments of `fn serve`.
+    pub(crate) args: &'a [&'a str],
+}
+
 impl Server {
     /// Starts the release binary with everything it writes in `target/NAME`, emptied first.
     pub(crate) fn start(name: &str) -> Result<Self> {
+        Self::launch(Launch {
+            name,
+            ..Launch::default()
+        })
+    }
+
+    pub(crate) fn launch(launch: Launch<'_>) -> Result<Self> {
+        let name = launch.name;
         let dir = paths::target().join(name);
-        match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot empty target/{name}"));
-            }
-            _ => fs::create_dir_all(&dir)?,
+        if !launch.keep {
+            empty(&dir).with_context(|| format!("cannot empty target/{name}"))?;
         }
         let log = File::create(dir.join("server.log"))?;
-        let mut child = client(&dir)
+        let mut child = program(launch.under, &dir)
             .args([
                 "serve",
                 "--listen",
@@ -49,6 +67,7 @@ impl Server {
                 "--data-dir",
             ])
             .arg(dir.join("data"))
+            .args(launch.args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -85,6 +104,20 @@ impl Server {
             bail!("fn {} ended with {}", args.join(" "), output.status);
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The token that the server has put into the profile.
+    pub(crate) fn token(&self) -> Result<String> {
+        let text = fs::read_to_string(self.dir.join("profile.toml"))?;
+        let profile: toml::Table = toml::from_str(&text).context("the profile is not TOML")?;
+        let token = profile
+            .get("servers")
+            .and_then(|servers| servers.get(&self.admin)?.get("token")?.as_str());
+        Ok(token.context("the profile has no token of this server")?.to_owned())
     }
 
     /// Asks the server to stop and waits until it has.
@@ -124,8 +157,27 @@ pub(crate) fn signal(child: &Child, name: &str) -> Result<()> {
     Ok(())
 }
 
+fn empty(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(dir),
+    }
+}
+
 fn client(dir: &Path) -> Command {
-    let mut command = Command::new(paths::binary());
+    program(&[], dir)
+}
+
+/// The release binary, run by the program that `under` names.
+fn program(under: &[&str], dir: &Path) -> Command {
+    let mut command = match under {
+        [] => Command::new(paths::binary()),
+        [runner, args @ ..] => {
+            let mut command = Command::new(runner);
+            command.args(args).arg(paths::binary());
+            command
+        }
+    };
     command.env("MAYFLY_PROFILE", dir.join("profile.toml"));
     for ours in [
         "MAYFLY_URL",

@@ -225,7 +225,8 @@ fn node_is_new_enough() -> bool {
     major.is_some_and(|major| major >= NODE_MAJOR_MIN)
 }
 
-fn install_debian_packages(packages: &[&str]) -> Result<()> {
+/// Installs what is not here; nothing that is installed is started.
+pub(crate) fn install_debian_packages(packages: &[&str]) -> Result<()> {
     if !program_exists("apt-get") {
         bail!("there is no apt-get here to install {}", packages.join(" "));
     }
@@ -249,11 +250,12 @@ fn install_debian_packages(packages: &[&str]) -> Result<()> {
 fn as_root(program: &str) -> Command {
     let is_root = output_of(Command::new("id").arg("-u")).is_ok_and(|uid| uid == "0");
     let mut command = Command::new(if is_root { "env" } else { "sudo" });
-    command.args(["DEBIAN_FRONTEND=noninteractive", program]);
+    // At run level 1, packages start no servers of theirs.
+    command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", program]);
     command
 }
 
-fn program_exists(program: &str) -> bool {
+pub(crate) fn program_exists(program: &str) -> bool {
     let probe = Command::new(program)
         .arg("--version")
         .stdout(Stdio::null())

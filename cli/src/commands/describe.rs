@@ -1,11 +1,13 @@
 //! `fn describe NAME`.
 
+use std::time::Duration;
+
 use mayfly_invoker_api::FunctionName;
 
-use crate::api::FunctionDetail;
+use crate::api::{FunctionDetail, Pool, Snapshot};
 use crate::error::CliError;
 use crate::output::{self, Fields, Table};
-use crate::quantity::{bytes_text, time_text, timeout_text};
+use crate::quantity::{bytes_text, ms_text, time_text, timeout_text};
 use crate::session::Session;
 
 /// Hex digits of a digest that people compare.
@@ -43,10 +45,56 @@ fn fields(function: &FunctionDetail) -> Fields {
         "instance",
         format!("replaced after {} calls", latest.config.max_requests_per_instance),
     );
+    fields.add(
+        "instances",
+        format!(
+            "{} kept warm, {} at most",
+            latest.config.min_warm, latest.config.max_instances
+        ),
+    );
+    add_pool(&mut fields, &function.pool);
+    fields.add("snapshot", snapshot(function));
     for (index, (key, value)) in latest.config.env.iter().enumerate() {
         fields.add(if index == 0 { "env" } else { "" }, format!("{key}={value}"));
     }
+    if latest.config.allow_hosts.is_empty() {
+        fields.add("may call", "no host");
+    }
+    for (index, host) in latest.config.allow_hosts.iter().enumerate() {
+        fields.add(if index == 0 { "may call" } else { "" }, host);
+    }
     fields
+}
+
+/// What there is of it just now.
+fn add_pool(fields: &mut Fields, pool: &Pool) {
+    let Pool {
+        idle, running, waiting, ..
+    } = pool;
+    let resident = bytes_text(pool.resident_bytes);
+    fields.add("pool", format!("{idle} idle, {running} running, about {resident}"));
+    if *waiting > 0 {
+        fields.add("", format!("{waiting} calls wait for an instance"));
+    }
+    if pool.single_use {
+        fields.add("", "each instance serves one call only, so none is kept warm");
+    }
+    let code = pool.code_bytes.map_or("not in memory".to_owned(), bytes_text);
+    fields.add("code", code);
+}
+
+fn snapshot(function: &FunctionDetail) -> String {
+    match &function.snapshot {
+        None => "not known before the next call".to_owned(),
+        Some(Snapshot {
+            init_saved_us: Some(saved_us),
+            ..
+        }) => format!(
+            "yes: every instance is spared about {}",
+            ms_text(Duration::from_micros(*saved_us).as_secs_f64() * 1000.0)
+        ),
+        Some(Snapshot { reason, .. }) => format!("no: {}", reason.as_deref().unwrap_or("for no known reason")),
+    }
 }
 
 fn versions(function: &FunctionDetail) -> Table {

@@ -146,6 +146,10 @@ fn fields(record: &Invocation) -> Fields {
         format!("{}{http_status}", record.error_code.as_ref().unwrap_or(&record.status)),
     );
     fields.add("start", usage.start.as_deref().unwrap_or("none"));
+    if usage.queue_ms + usage.code_ms > 0.0 {
+        let (queue, code) = (ms_text(usage.queue_ms), ms_text(usage.code_ms));
+        fields.add("waited", format!("{queue} for an instance, {code} for code"));
+    }
     let (init, cpu) = (ms_text(usage.init_ms), ms_text(usage.cpu_ms));
     fields.add(
         "duration",

@@ -46,42 +46,36 @@ CREATE TABLE version (
     FOREIGN KEY (namespace, artifact) REFERENCES artifact (namespace, digest)
 );
 
--- The ledger: one row per invocation, never changed. It refers to nothing, so that a row is never refused and outlives
--- the function that it is about. Identifiers that come from outside are bytes, because Postgres refuses the character
--- U+0000 in TEXT.
-CREATE TABLE usage (
-    invocation_id       BYTEA PRIMARY KEY,
+-- The ledger: records of one version and one minute together, beside their sums; never changed. It refers to nothing,
+-- so that a row is never refused and outlives the function that it is about. See store/blocks.rs.
+CREATE TABLE usage_block (
+    -- The file of the spool that the records came from, and where in it: a file that comes twice changes nothing.
+    segment             TEXT COLLATE "C" NOT NULL,
+    part                BIGINT NOT NULL,
     namespace           TEXT COLLATE "C" NOT NULL,
     function            TEXT COLLATE "C" NOT NULL,
     version             BIGINT NOT NULL,
-    trigger             TEXT NOT NULL,
-    event_id            BYTEA NOT NULL,
-    attempt             BIGINT NOT NULL,
-    failed              SMALLINT NOT NULL,
-    http_status         BIGINT,
-    started_at_ms       BIGINT NOT NULL,
-    trace_id            TEXT,
-    start               TEXT,
-    duration_us         BIGINT NOT NULL,
+    -- Minutes since 1970 in the ids of the invocations.
+    minute              BIGINT NOT NULL,
+    first_id            BYTEA NOT NULL,
+    last_id             BYTEA NOT NULL,
+    first_started_ms    BIGINT NOT NULL,
+    last_started_ms     BIGINT NOT NULL,
+    invocations         BIGINT NOT NULL,
+    failed              BIGINT NOT NULL,
+    cold_starts         BIGINT NOT NULL,
     billed_ms           BIGINT NOT NULL,
-    init_us             BIGINT NOT NULL,
-    cpu_us              BIGINT NOT NULL,
-    memory_mib          BIGINT NOT NULL,
     mib_ms              BIGINT NOT NULL,
-    memory_peak_bytes   BIGINT NOT NULL,
     bytes_in            BIGINT NOT NULL,
-    bytes_out           BIGINT NOT NULL
+    bytes_out           BIGINT NOT NULL,
+    format              BIGINT NOT NULL,
+    records             BYTEA NOT NULL,
+    PRIMARY KEY (segment, part)
 );
-CREATE INDEX usage_by_function ON usage (namespace, function, invocation_id);
-CREATE INDEX usage_by_time ON usage (namespace, started_at_ms);
-CREATE INDEX usage_failed ON usage (namespace, function, invocation_id) WHERE failed = 1;
-
--- Written only for invocations that failed. The message is a JSON string, because it may hold any character.
-CREATE TABLE usage_error (
-    invocation_id   BYTEA PRIMARY KEY,
-    code            TEXT NOT NULL,
-    message         TEXT NOT NULL
-);
+CREATE INDEX usage_block_by_function ON usage_block (namespace, function, last_id);
+CREATE INDEX usage_block_failed ON usage_block (namespace, function, last_id) WHERE failed > 0;
+CREATE INDEX usage_block_by_minute ON usage_block (namespace, minute, last_id);
+CREATE INDEX usage_block_by_time ON usage_block (namespace, first_started_ms);
 
 -- Written only for invocations that printed. The entries are a JSON list.
 CREATE TABLE log (

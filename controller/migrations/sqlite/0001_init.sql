@@ -46,42 +46,36 @@ CREATE TABLE version (
     FOREIGN KEY (namespace, artifact) REFERENCES artifact (namespace, digest)
 ) STRICT;
 
--- The ledger: one row per invocation, never changed. It refers to nothing, so that a row is never refused and outlives
--- the function that it is about. Identifiers that come from outside are bytes, because Postgres refuses the character
--- U+0000 in TEXT.
-CREATE TABLE usage (
-    invocation_id       BLOB PRIMARY KEY,
+-- The ledger: records of one version and one minute together, beside their sums; never changed. It refers to nothing,
+-- so that a row is never refused and outlives the function that it is about. See store/blocks.rs.
+CREATE TABLE usage_block (
+    -- The file of the spool that the records came from, and where in it: a file that comes twice changes nothing.
+    segment             TEXT NOT NULL,
+    part                INTEGER NOT NULL,
     namespace           TEXT NOT NULL,
     function            TEXT NOT NULL,
     version             INTEGER NOT NULL,
-    trigger             TEXT NOT NULL,
-    event_id            BLOB NOT NULL,
-    attempt             INTEGER NOT NULL,
+    -- Minutes since 1970 in the ids of the invocations.
+    minute              INTEGER NOT NULL,
+    first_id            BLOB NOT NULL,
+    last_id             BLOB NOT NULL,
+    first_started_ms    INTEGER NOT NULL,
+    last_started_ms     INTEGER NOT NULL,
+    invocations         INTEGER NOT NULL,
     failed              INTEGER NOT NULL,
-    http_status         INTEGER,
-    started_at_ms       INTEGER NOT NULL,
-    trace_id            TEXT,
-    start               TEXT,
-    duration_us         INTEGER NOT NULL,
+    cold_starts         INTEGER NOT NULL,
     billed_ms           INTEGER NOT NULL,
-    init_us             INTEGER NOT NULL,
-    cpu_us              INTEGER NOT NULL,
-    memory_mib          INTEGER NOT NULL,
     mib_ms              INTEGER NOT NULL,
-    memory_peak_bytes   INTEGER NOT NULL,
     bytes_in            INTEGER NOT NULL,
-    bytes_out           INTEGER NOT NULL
+    bytes_out           INTEGER NOT NULL,
+    format              INTEGER NOT NULL,
+    records             BLOB NOT NULL,
+    PRIMARY KEY (segment, part)
 ) STRICT;
-CREATE INDEX usage_by_function ON usage (namespace, function, invocation_id);
-CREATE INDEX usage_by_time ON usage (namespace, started_at_ms);
-CREATE INDEX usage_failed ON usage (namespace, function, invocation_id) WHERE failed = 1;
-
--- Written only for invocations that failed. The message is a JSON string, because it may hold any character.
-CREATE TABLE usage_error (
-    invocation_id   BLOB PRIMARY KEY,
-    code            TEXT NOT NULL,
-    message         TEXT NOT NULL
-) STRICT;
+CREATE INDEX usage_block_by_function ON usage_block (namespace, function, last_id);
+CREATE INDEX usage_block_failed ON usage_block (namespace, function, last_id) WHERE failed > 0;
+CREATE INDEX usage_block_by_minute ON usage_block (namespace, minute, last_id);
+CREATE INDEX usage_block_by_time ON usage_block (namespace, first_started_ms);
 
 -- Written only for invocations that printed. The entries are a JSON list.
 CREATE TABLE log (

@@ -47,6 +47,10 @@ pub(crate) struct UsageView {
     duration_ms: f64,
     /// The duration rounded up to whole milliseconds; 0 if the platform was at fault.
     billed_ms: u64,
+    /// Time spent waiting for an instance, before the duration.
+    queue_ms: f64,
+    /// Time spent waiting for the function's code, before the duration.
+    code_ms: f64,
     /// Of the duration, what it took to make the instance.
     init_ms: f64,
     /// Processor time.
@@ -97,7 +101,7 @@ impl From<InvocationRecord> for InvocationView {
             function: record.function.to_string(),
             version: record.version,
             trigger: record.trigger.as_str(),
-            event_id: record.event_id,
+            event_id: record.event_id.unwrap_or_else(|| record.id.to_string()),
             attempt: record.attempt,
             status: if error_code.is_none() { "ok" } else { "error" },
             error_code,
@@ -118,6 +122,8 @@ fn usage_of(record: &InvocationRecord) -> UsageView {
         }),
         duration_ms: milliseconds(record.duration_us),
         billed_ms: record.billed_ms,
+        queue_ms: milliseconds(record.queue_us),
+        code_ms: milliseconds(record.code_us),
         init_ms: milliseconds(record.init_us),
         cpu_ms: milliseconds(record.cpu_us),
         memory_limit_bytes: u64::from(record.memory_mib) << 20,

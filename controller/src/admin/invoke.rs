@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use crate::admin::extract::NamedFunction;
 use crate::admin::{Admin, Peer};
 use crate::client_gone;
-use crate::ingress::Routed;
+use crate::ingress::{Routed, timing_wanted};
 use crate::ledger::Trigger;
 use crate::problem::{Problem, ProblemDocument};
 
@@ -37,6 +37,7 @@ pub(super) async fn invoke(
     let routed = Routed {
         target,
         trigger: Trigger::Direct,
+        timing_wanted: timing_wanted(&request),
         request,
         peer: peer.0,
     };

@@ -6,6 +6,7 @@ mod functions;
 mod health;
 mod invocations;
 mod invoke;
+mod invoker;
 mod logs;
 pub(crate) mod token;
 mod usage;
@@ -81,6 +82,7 @@ impl Api {
             .routes(routes!(invocations::get))
             .routes(routes!(logs::list))
             .routes(routes!(usage::get))
+            .routes(routes!(invoker::get))
             .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
             .merge(
                 // Uploads and payloads have bounds of their own.

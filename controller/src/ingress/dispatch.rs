@@ -61,7 +61,7 @@ impl Dispatcher {
             Ok(input) => {
                 let invocation = Invocation {
                     id: meter.id(),
-                    event_id: meter.id().to_string(),
+                    event_id: None,
                     attempt: 1,
                     target,
                     trace_parent,

@@ -40,6 +40,7 @@ impl InputLimits {
             trigger,
             request,
             peer,
+            ..
         } = routed;
         match (target.kind, trigger) {
             (Kind::Http, Trigger::Http) => Ok(Input::Http(self.counted(request, meter))),

@@ -25,6 +25,7 @@ pub(crate) struct Meter {
     gauge: Arc<Gauge>,
     time_max: Duration,
     started_at_ms: i64,
+    timing_wanted: bool,
     /// Set when the request's body turned out to be longer than is allowed.
     too_long: Arc<AtomicBool>,
     /// Free when this is dropped, which may be later than it is settled.
@@ -74,6 +75,7 @@ impl Meter {
             gauge: Arc::default(),
             time_max: routed.target.limits.timeout,
             started_at_ms,
+            timing_wanted: routed.timing_wanted,
             too_long: Arc::default(),
             _permit: permit,
         }
@@ -97,6 +99,11 @@ impl Meter {
         self.started_at_ms
     }
 
+    /// Whether the client asked how long each part took.
+    pub(crate) fn timing_wanted(&self) -> bool {
+        self.timing_wanted
+    }
+
     /// Time limit of the function.
     pub(crate) fn time_max(&self) -> Duration {
         self.time_max
@@ -105,6 +112,9 @@ impl Meter {
     /// Writes the row. Later calls, and the drop, do nothing.
     pub(crate) fn settle(&mut self, ending: Ending<'_>) {
         let Some(open) = self.open.take() else { return };
+        if open.ledger.discards() {
+            return;
+        }
         let ledger = open.ledger.clone();
         ledger.record(&self.record(open, ending));
     }
@@ -132,7 +142,7 @@ impl Meter {
             function: open.target.function.clone(),
             version: open.target.version,
             trigger: open.trigger,
-            event_id: self.id.to_string(),
+            event_id: None,
             attempt: 1,
             error,
             http_status,
@@ -141,6 +151,8 @@ impl Meter {
             start,
             duration_us,
             billed_ms,
+            queue_us: self.gauge.queue_us(),
+            code_us: self.gauge.code_us(),
             init_us: self.gauge.init_us(),
             cpu_us: self.gauge.cpu_us(),
             memory_mib: u32::try_from(open.target.limits.memory_bytes >> 20).unwrap_or(u32::MAX),

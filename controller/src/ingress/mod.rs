@@ -13,15 +13,18 @@ mod metered_body;
 mod receive;
 mod respond;
 mod route;
+mod timing;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use mayfly_invoker_api::{Body, Invoke};
 
 use crate::clock::Clock;
+use crate::code::Code;
 use crate::config::Bounds;
 use crate::ledger::Ledger;
 use crate::problem::Problem;
@@ -29,7 +32,8 @@ use crate::store::Store;
 
 pub(crate) use admit::Gate;
 pub(crate) use respond::ResponseBody;
-pub(crate) use route::{Routed, Routes};
+pub(crate) use route::{Routed, Routes, target_of};
+pub(crate) use timing::wanted as timing_wanted;
 
 use dispatch::Dispatcher;
 use receive::Receiver;
@@ -64,10 +68,18 @@ impl Ingress {
     /// Answers a request to a function's endpoint.
     pub(crate) async fn handle(&self, request: Request<Body>, peer: SocketAddr) -> Response<ResponseBody> {
         let head_only = request.method() == Method::HEAD;
-        let response = match self.routes.find(request, peer).await {
+        let version = request.version();
+        let (request, unread) = unread::watch(request);
+        let mut response = match self.routes.find(request, peer).await {
             Ok(routed) => self.invoke(routed).await,
+            Err(problem) if version <= Version::HTTP_11 && is_unclear(problem.code) => {
+                respond::refuse_and_close(&problem)
+            }
             Err(problem) => respond::refuse(&problem),
         };
+        if unread.is_so() {
+            respond::close_after(&mut response);
+        }
         if head_only {
             respond::head_of(response)
         } else {
@@ -98,4 +110,10 @@ impl Ingress {
     pub(crate) fn close(&self) {
         self.gate.close();
     }
+}
+
+/// Whether a request was of a sort that says nothing good about what follows it on its connection: another reader may
+/// have taken what follows for a part of it.
+fn is_unclear(code: Code) -> bool {
+    matches!(code, Code::InvalidParameter | Code::MethodNotAllowed)
 }

@@ -16,6 +16,7 @@ use crate::ingress::dispatch::{Answered, Failure};
 use crate::ingress::gateway;
 use crate::ingress::meter::{Ending, Meter};
 use crate::ingress::metered_body::MeteredBody;
+use crate::ingress::timing;
 use crate::ledger::Trigger;
 use crate::problem::Problem;
 
@@ -37,6 +38,19 @@ pub(crate) enum ResponseBody {
 /// A refusal: nothing was started, nothing is charged.
 pub(crate) fn refuse(problem: &Problem) -> Response<ResponseBody> {
     problem.response::<Full<Bytes>>().map(ResponseBody::Small)
+}
+
+/// A refusal after which nothing more is read from an HTTP/1 connection.
+pub(crate) fn refuse_and_close(problem: &Problem) -> Response<ResponseBody> {
+    let mut response = refuse(problem);
+    close_after(&mut response);
+    response
+}
+
+/// The answer is the last one on its HTTP/1 connection.
+pub(crate) fn close_after(response: &mut Response<ResponseBody>) {
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// The answer of an invocation.
@@ -209,6 +223,9 @@ fn describe<B>(response: &mut Response<B>, meter: &Meter) {
             Start::Warm => "warm",
         };
         headers.insert(START, HeaderValue::from_static(start));
+    }
+    if meter.timing_wanted() {
+        headers.insert(timing::SERVER_TIMING, timing::of(meter.gauge()));
     }
 }
 

@@ -12,6 +12,7 @@ use crate::body;
 use crate::code::Code;
 use crate::config::{API_BODY_BYTES_MAX, Bounds, LOOK_UP_TIME_MAX};
 use crate::ingress::forward::{check_request, forwarded, inner_uri};
+use crate::ingress::timing;
 use crate::ledger::Trigger;
 use crate::problem::Problem;
 use crate::store::{Store, StoreError, Version};
@@ -23,6 +24,8 @@ pub(crate) struct Routed {
     pub(crate) trigger: Trigger,
     pub(crate) request: Request<Body>,
     pub(crate) peer: SocketAddr,
+    /// The client asked how long each part of the invocation took.
+    pub(crate) timing_wanted: bool,
 }
 
 /// Finds functions, from memory where it can.
@@ -73,6 +76,7 @@ impl Routes {
             Ok((target, prefix, inner)) => Ok(Routed {
                 target,
                 trigger: Trigger::Http,
+                timing_wanted: timing::wanted(&request),
                 request: forwarded(request, prefix, inner, peer),
                 peer,
             }),
@@ -177,15 +181,20 @@ impl Routes {
     }
 }
 
-fn target_of(version: Version) -> Target {
+/// How the invoker is told to run it.
+pub(crate) fn target_of(version: Version) -> Target {
     Target {
         limits: Limits {
             memory_bytes: u64::from(version.config.memory_mib) << 20,
             timeout: Duration::from_millis(version.config.timeout_ms),
             requests_per_instance_max: version.config.max_requests_per_instance,
+            instances_max: version.config.max_instances,
+            warm_min: version.config.min_warm,
         },
         isolation: version.config.isolation,
+        snapshot: version.config.snapshot,
         env: version.config.env.into_iter().collect(),
+        allow_hosts: version.config.allow_hosts.into_iter().collect(),
         namespace: version.namespace,
         function: version.name,
         version: version.number,

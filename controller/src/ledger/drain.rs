@@ -1,11 +1,14 @@
 //! How records move from the spool into the database.
 //!
-//! A drain can be cancelled at any `await`: a record is forgotten only after the database has it.
+//! A drain can be cancelled at any `await`: a record is forgotten only after the database has it. What was moved but not
+//! forgotten is moved again under the same name, and the database takes each name once.
 
 use std::path::Path;
 
-use super::frame::{self, Chunk, Reader};
+use super::frame;
+use super::segment::Sealed;
 use super::{InvocationRecord, Ledger, LedgerError};
+use crate::store::{PackedRecords, StoreError, storable};
 
 impl Ledger {
     /// Moves everything that was recorded before this call.
@@ -25,80 +28,114 @@ impl Ledger {
             let damaged = if segment.bytes == 0 {
                 0
             } else {
-                self.move_file(&segment.path).await?
+                self.move_segment(segment).await?
             };
             self.inner.spool.remove_first_sealed(damaged)?;
         }
         Ok(())
     }
 
-    /// Moves all records of a file and returns how many lines were damaged.
-    async fn move_file(&self, path: &Path) -> Result<u64, LedgerError> {
-        let failed = |source| LedgerError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
+    /// Moves all records of a file and returns how many of its parts were damaged.
+    async fn move_segment(&self, segment: Sealed) -> Result<u64, LedgerError> {
+        let spool = &self.inner.spool;
+        let Some(sorted) = read(&segment.path).await? else {
+            return Ok(0);
         };
-        let mut reader = match Reader::open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                tracing::error!(file = %path.display(), "a file of the usage spool was deleted by somebody else");
-                return Ok(0);
+        match self.inner.store.insert_packed(&segment.name(), &sorted.packed).await {
+            // Whatever it is, it would block all others for ever.
+            Err(error) if error.is_about_values() => {
+                let file = std::fs::read(&segment.path).map_err(|source| unreadable(&segment.path, source))?;
+                let (records, _refused) = storable_of(frame::parse(&file).records);
+                self.reject_all(&records, &error)?;
             }
-            opened => opened.map_err(failed)?,
-        };
-        let mut damaged = 0;
-        loop {
-            let (back, chunk) = self.read_chunk(reader).await.map_err(failed)?;
-            reader = back;
-            self.insert(&chunk.records).await?;
-            for line in &chunk.foreign {
-                self.inner
-                    .spool
-                    .reject(line, "it is not a record of this version of the program")?;
-            }
-            for line in &chunk.damaged {
-                self.inner.spool.set_aside(line, "it was cut short or changed")?;
-            }
-            damaged += chunk.damaged.len() as u64;
-            if chunk.last {
-                return Ok(damaged);
-            }
+            done => done?,
         }
-    }
-
-    /// Reads on another thread: megabytes of JSON would keep this one from its other tasks.
-    async fn read_chunk(&self, mut reader: Reader) -> std::io::Result<(Reader, Chunk)> {
-        let records_max = self.inner.limits.chunk_records_max;
-        let read = move || reader.next_chunk(records_max).map(|chunk| (reader, chunk));
-        tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
+        for (record, reason) in &sorted.refused {
+            spool.reject(record, reason)?;
+        }
+        for frame in &sorted.foreign {
+            spool.reject_foreign(frame)?;
+        }
+        for part in &sorted.damaged {
+            spool.set_aside(part, "it was cut short or changed")?;
+        }
+        Ok(sorted.damaged.len() as u64)
     }
 
     async fn drain_queue(&self) -> Result<(), LedgerError> {
-        loop {
-            let records = self.inner.spool.first_queued(self.inner.limits.chunk_records_max);
-            if records.is_empty() {
-                return Ok(());
-            }
-            self.insert(&records).await?;
-            self.inner.spool.remove_first_queued(records.len());
-        }
-    }
-
-    /// Inserts records. One that the database can never take is set aside, or it would block all others for ever.
-    async fn insert(&self, records: &[InvocationRecord]) -> Result<(), LedgerError> {
-        let store = &self.inner.store;
-        match store.insert_records(records).await {
-            Err(error) if error.is_about_values() => {}
-            done => return Ok(done?),
-        }
-        for record in records {
-            match store.insert_records(std::slice::from_ref(record)).await {
-                Err(error) if error.is_about_values() => {
-                    self.inner.spool.reject(&frame::encode(record), &error.to_string())?;
-                }
+        let spool = &self.inner.spool;
+        while let Some(batch) = spool.first_queued(self.inner.limits.queue_batch_records_max) {
+            let (records, refused) = storable_of(batch.records);
+            match self.inner.store.insert_records(&batch.name, &records).await {
+                Err(error) if error.is_about_values() => self.reject_all(&records, &error)?,
                 done => done?,
             }
+            for (record, reason) in &refused {
+                spool.reject(record, reason)?;
+            }
+            spool.remove_first_queued();
         }
         Ok(())
     }
+
+    fn reject_all(&self, records: &[InvocationRecord], error: &StoreError) -> Result<(), LedgerError> {
+        let reason = error.to_string();
+        records
+            .iter()
+            .try_for_each(|record| self.inner.spool.reject(record, &reason))
+    }
+}
+
+/// A file of the spool, taken apart.
+struct Sorted {
+    packed: PackedRecords,
+    /// What the database can never take, and why.
+    refused: Vec<(InvocationRecord, String)>,
+    foreign: Vec<Vec<u8>>,
+    damaged: Vec<Vec<u8>>,
+}
+
+/// Reads on another thread: thousands of records would keep this one from the calls that it serves.
+async fn read(path: &Path) -> Result<Option<Sorted>, LedgerError> {
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(file).map(|bytes| sorted(&bytes)));
+    match read.await.map_err(std::io::Error::other).flatten() {
+        Ok(sorted) => Ok(Some(sorted?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            tracing::error!(file = %path.display(), "a file of the usage spool was deleted by somebody else");
+            Ok(None)
+        }
+        Err(source) => Err(unreadable(path, source)),
+    }
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> LedgerError {
+    LedgerError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn sorted(bytes: &[u8]) -> Result<Sorted, StoreError> {
+    let parsed = frame::parse(bytes);
+    let (records, refused) = storable_of(parsed.records);
+    Ok(Sorted {
+        packed: PackedRecords::of(&records)?,
+        refused,
+        foreign: parsed.foreign,
+        damaged: parsed.damaged,
+    })
+}
+
+/// Tells what the database can take from what would block all others for ever.
+fn storable_of(records: Vec<InvocationRecord>) -> (Vec<InvocationRecord>, Vec<(InvocationRecord, String)>) {
+    let (mut good, mut refused) = (Vec::with_capacity(records.len()), Vec::new());
+    for record in records {
+        match storable(&record) {
+            Ok(()) => good.push(record),
+            Err(error) => refused.push((record, error.to_string())),
+        }
+    }
+    (good, refused)
 }

@@ -1,27 +1,26 @@
-//! How one record lies in a spool file: `LF crc32hex SPACE json LF`.
+//! How one record lies in a spool file: `MFY1`, the length and the crc32 of what follows (both 32 bits, little-endian),
+//! then the record in the encoding of postcard.
 //!
-//! The line feed in front makes sure that a line which was cut short (full disk, power failure) never swallows the one
-//! that follows it. JSON has no line feed of its own inside. Empty lines mean nothing.
-
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Take};
-use std::path::Path;
+//! A process that is killed may leave a frame that was begun or a hole where one was about to be written, with whole
+//! frames behind it. So a reader that meets something else goes on to the next mark.
 
 use mayfly_invoker_api::Logs;
 
 use super::InvocationRecord;
 
-/// Longest line, in bytes. Logs are bounded before, but JSON may need many times the space of what was printed.
-const LINE_BYTES_MAX: usize = 16 << 20;
-/// Bytes of lines that are read for one transaction.
-const CHUNK_BYTES_MAX: usize = 8 << 20;
-const CRC_HEX_LEN: usize = 8;
+/// Begins every frame; the digit is the version of the encoding.
+const MARK: [u8; 4] = *b"MFY1";
+const HEAD_BYTES: usize = 12;
+/// Longest frame, in bytes. What a guest printed is bounded before.
+const FRAME_BYTES_MAX: usize = 2 << 20;
+/// Room for a record without output, in bytes.
+const USUAL_BYTES: usize = 256;
 
-/// The line for a record, with its line feeds. Logs that would make it too long are dropped.
+/// The frame of a record. Logs that would make it too long are dropped.
 pub(super) fn encode(record: &InvocationRecord) -> Vec<u8> {
-    let line = encode_any(record);
-    if line.len() <= LINE_BYTES_MAX {
-        return line;
+    let frame = encode_any(record);
+    if frame.len() <= FRAME_BYTES_MAX {
+        return frame;
     }
     let printed: usize = record.logs.entries.iter().map(|entry| entry.text.len()).sum();
     let dropped_bytes = record.logs.dropped_bytes.saturating_add(printed as u64);
@@ -35,92 +34,71 @@ pub(super) fn encode(record: &InvocationRecord) -> Vec<u8> {
 }
 
 fn encode_any(record: &InvocationRecord) -> Vec<u8> {
-    let json = serde_json::to_vec(record).expect("a record has only numbers, strings and lists of them");
-    let mut line = format!("\n{:08x} ", crc32fast::hash(&json)).into_bytes();
-    line.extend_from_slice(&json);
-    line.push(b'\n');
-    line
+    let mut frame = Vec::with_capacity(USUAL_BYTES);
+    frame.extend_from_slice(&[0; HEAD_BYTES]);
+    let mut frame = postcard::to_extend(record, frame).expect("a record has only numbers, strings and lists of them");
+    let (head, record) = frame.split_at_mut(HEAD_BYTES);
+    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    head[..4].copy_from_slice(&MARK);
+    head[4..8].copy_from_slice(&length.to_le_bytes());
+    head[8..].copy_from_slice(&crc32fast::hash(record).to_le_bytes());
+    frame
 }
 
-/// What a line turned out to be.
-enum Line {
-    Record(Box<InvocationRecord>),
-    /// Whole, but not a record of this version of the program.
-    Foreign,
-    Damaged,
-}
-
-/// Reads a line without its line feeds.
-fn decode(line: &[u8]) -> Line {
-    let Some((crc, json)) = line.split_at_checked(CRC_HEX_LEN) else {
-        return Line::Damaged;
-    };
-    let crc = std::str::from_utf8(crc)
-        .ok()
-        .and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    match json.strip_prefix(b" ") {
-        Some(json) if Some(crc32fast::hash(json)) == crc => {
-            serde_json::from_slice(json).map_or(Line::Foreign, |record| Line::Record(Box::new(record)))
-        }
-        _ => Line::Damaged,
-    }
-}
-
-/// Reads a spool file in parts of bounded size.
-pub(super) struct Reader {
-    lines: BufReader<Take<File>>,
-}
-
-/// A part of a spool file.
-pub(super) struct Chunk {
+/// What a spool file holds.
+#[derive(Default)]
+pub(super) struct Parsed {
     pub(super) records: Vec<InvocationRecord>,
-    /// Whole lines that are not records of this version of the program.
+    /// Whole frames that are not records of this version of the program.
     pub(super) foreign: Vec<Vec<u8>>,
-    /// Lines that were cut short or changed.
+    /// What is neither a frame nor empty space.
     pub(super) damaged: Vec<Vec<u8>>,
-    /// Whether the file ends here.
-    pub(super) last: bool,
 }
 
-impl Reader {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        // No more than is there now, whatever the name may stand for.
-        let bytes = file.metadata()?.len();
-        Ok(Self {
-            lines: BufReader::new(file.take(bytes)),
-        })
-    }
-
-    pub(super) fn next_chunk(&mut self, records_max: usize) -> io::Result<Chunk> {
-        let mut chunk = Chunk {
-            records: Vec::new(),
-            foreign: Vec::new(),
-            damaged: Vec::new(),
-            last: false,
+/// Takes a spool file apart. Every byte that is not zero ends up somewhere.
+pub(super) fn parse(bytes: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    let (mut at, mut skipped_from) = (0, 0);
+    while at < bytes.len() {
+        let Some(record) = record_at(&bytes[at..]) else {
+            at = next_mark(bytes, at + 1);
+            continue;
         };
-        let mut bytes = 0;
-        let mut line = Vec::new();
-        while chunk.records.len() < records_max && bytes < CHUNK_BYTES_MAX {
-            line.clear();
-            let read = (&mut self.lines)
-                .take(LINE_BYTES_MAX as u64 + 1)
-                .read_until(b'\n', &mut line)?;
-            chunk.last = read == 0;
-            if chunk.last {
-                break;
-            }
-            bytes += read;
-            let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            if text.is_empty() {
-                continue;
-            }
-            match decode(text) {
-                Line::Record(record) => chunk.records.push(*record),
-                Line::Foreign => chunk.foreign.push(text.to_vec()),
-                Line::Damaged => chunk.damaged.push(text.to_vec()),
-            }
+        parsed.skipped(&bytes[skipped_from..at]);
+        let end = at + HEAD_BYTES + record.len();
+        match postcard::from_bytes(record) {
+            Ok(record) => parsed.records.push(record),
+            Err(_) => parsed.foreign.push(bytes[at..end].to_vec()),
         }
-        Ok(chunk)
+        (at, skipped_from) = (end, end);
     }
+    parsed.skipped(&bytes[skipped_from..]);
+    parsed
+}
+
+impl Parsed {
+    fn skipped(&mut self, bytes: &[u8]) {
+        let is_used = |byte: &u8| *byte != 0;
+        let (first, last) = (bytes.iter().position(is_used), bytes.iter().rposition(is_used));
+        if let (Some(first), Some(last)) = (first, last) {
+            self.damaged.push(bytes[first..=last].to_vec());
+        }
+    }
+}
+
+/// The bytes of the record whose frame begins here, if it is whole.
+fn record_at(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+    let number = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
+    if head[..4] != MARK {
+        return None;
+    }
+    let record = rest.get(..usize::try_from(number(4)?).ok()?)?;
+    // The checksum of nothing is 0, so an empty frame would look whole in empty space.
+    (!record.is_empty() && Some(crc32fast::hash(record)) == number(8)).then_some(record)
+}
+
+fn next_mark(bytes: &[u8], from: usize) -> usize {
+    let found = bytes[from..].windows(MARK.len()).position(|window| *window == MARK);
+    found.map_or(bytes.len(), |offset| from + offset)
 }

@@ -1,12 +1,13 @@
 //! Usage of invocations: taken off the hot path at once, brought into the database soon, lost or doubled never.
 //!
-//! [`Ledger::record`] appends one framed line to a file of the spool (`spool.rs`) by one `write`, which survives the
-//! death of this process. The drain (`drain.rs`) moves whole files into the database and deletes them afterwards. Records
-//! are inserted if absent, so a file that was half moved when the process died is simply moved again.
+//! [`Ledger::record`] copies one frame into a mapped file of the spool (`spool.rs`), which survives the death of this
+//! process. The drain (`drain.rs`) moves whole files into the database and deletes them afterwards. The database takes
+//! each file once, by its name, so a file that was moved but not deleted when the process died is simply moved again.
 
 mod drain;
 mod frame;
 mod record;
+mod segment;
 mod spool;
 
 use std::fmt;
@@ -27,8 +28,8 @@ use spool::Spool;
 pub struct LedgerLimits {
     /// Bytes of all spool files together, beyond which no more invocations should be admitted.
     pub spool_bytes_max: u64,
-    /// Records that are brought into the database in one transaction.
-    pub chunk_records_max: usize,
+    /// Records that are brought from memory into the database in one transaction.
+    pub queue_batch_records_max: usize,
     /// Records kept in memory while the spool cannot be written.
     pub queue_records_max: usize,
     /// Pause between two drains.
@@ -41,7 +42,7 @@ impl Default for LedgerLimits {
     fn default() -> Self {
         Self {
             spool_bytes_max: 1 << 30,
-            chunk_records_max: 512,
+            queue_batch_records_max: 1_000,
             queue_records_max: 10_000,
             drain_interval: Duration::from_millis(200),
             retry_interval_max: Duration::from_secs(5),
@@ -88,6 +89,8 @@ pub struct LedgerCounts {
 #[derive(Clone)]
 pub struct Ledger {
     inner: Arc<Inner>,
+    /// Whether records are thrown away.
+    discards: bool,
 }
 
 struct Inner {
@@ -112,7 +115,19 @@ impl Ledger {
                 limits,
                 draining: tokio::sync::Mutex::new(()),
             }),
+            discards: false,
         })
+    }
+
+    /// The same ledger, but what is recorded through it is thrown away. Shows what recording costs; nothing can be billed.
+    #[must_use]
+    pub fn discarding(self) -> Self {
+        Self { discards: true, ..self }
+    }
+
+    /// Whether what is recorded is thrown away.
+    pub(crate) fn discards(&self) -> bool {
+        self.discards
     }
 
     /// Whether new invocations may be admitted: `false` while their records could not be kept safe.

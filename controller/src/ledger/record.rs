@@ -3,7 +3,10 @@
 use mayfly_invoker_api::{FunctionName, InvocationId, Logs, Namespace, Start};
 use serde::{Deserialize, Serialize};
 
-/// One row of the ledger: what ran, how it ended, what it consumed, what it printed. Written once, never changed.
+/// One entry of the ledger: what ran, how it ended, what it consumed, what it printed. Written once, never changed.
+///
+/// The order of the fields is the order on disk; a change of it, or of a type, wants a new mark in `frame.rs` and a new
+/// format of the blocks in the database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InvocationRecord {
     /// Names the invocation.
@@ -16,28 +19,28 @@ pub struct InvocationRecord {
     pub version: u32,
     /// What fired it.
     pub trigger: Trigger,
-    /// Stays the same over the attempts of one event.
-    pub event_id: String,
+    /// Stays the same over the attempts of one event; `None` where it is the id of the invocation.
+    pub event_id: Option<String>,
     /// Counts from 1.
     pub attempt: u32,
     /// Why it failed; `None` when it did not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordedError>,
     /// Status of the HTTP answer, where there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
     /// When it was admitted, in milliseconds since 1970.
     pub started_at_ms: i64,
     /// The caller's W3C trace id, 32 hex digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// Cold or warm; `None` when no instance was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
     /// Wall time of the guest, in microseconds.
     pub duration_us: u64,
     /// What the owner pays for, in milliseconds; 0 for a fault of the platform.
     pub billed_ms: u64,
+    /// Time spent waiting for an instance before the guest's time began, in microseconds.
+    pub queue_us: u64,
+    /// Time spent waiting for code before the guest's time began, in microseconds.
+    pub code_us: u64,
     /// Time to make the instance, in microseconds.
     pub init_us: u64,
     /// Processor time, in microseconds.
@@ -51,7 +54,6 @@ pub struct InvocationRecord {
     /// Bytes of the response's body.
     pub bytes_out: u64,
     /// What the guest printed.
-    #[serde(default, skip_serializing_if = "Logs::is_empty")]
     pub logs: Logs,
 }
 

@@ -1,6 +1,6 @@
 //! The files that hold records until the database has them.
 //!
-//! One file at a time, the active one, is appended to. Rotation seals it and starts the next; only sealed files are read.
+//! One file at a time, the active one, is added to. Rotation seals it and starts the next; only sealed files are read.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -12,9 +12,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use mayfly_invoker_api::Logs;
 
+use super::segment::{Sealed, Segment};
 use super::{InvocationRecord, LedgerCounts, LedgerError, frame};
 
-const EXTENSION: &str = "spool";
+const EXTENSION: &str = "usage";
+/// Size of a spool file, in bytes: about as many records as one transaction should have.
+const SEGMENT_BYTES: usize = 4 << 20;
 /// Space that is set aside for the records of invocations that are running when the disk becomes full. None is admitted
 /// while it is not there, so these records have a place on disk, too.
 const RESERVE_BYTES: usize = 8 << 20;
@@ -25,37 +28,40 @@ pub(super) struct Spool {
     dir: PathBuf,
     /// Held open, and with it the lock of the folder.
     _lock: File,
+    /// Tells the files of this process from those of all others.
+    run: String,
     /// `None` when the last rotation could not make a file and the one before is gone.
     ///
-    /// Those who append hold the lock as readers: the kernel keeps their writes apart, because the file is open for
-    /// appending. Rotation holds it as the writer, so when it has swapped the file nobody is about to write to the old
-    /// one, and every record whose `append` has returned is in a sealed file or in the queue.
-    active: RwLock<Option<Active>>,
-    sealed: Mutex<VecDeque<Segment>>,
-    /// Records that the disk did not take. New ones join at the end; the drain takes them from the front.
-    queue: Mutex<VecDeque<InvocationRecord>>,
+    /// Those who append hold the lock as readers. Rotation holds it as the writer, so when it has swapped the file
+    /// nobody is about to write to the old one, and every record whose `append` has returned is in a sealed file or in
+    /// the queue.
+    active: RwLock<Option<Segment>>,
+    sealed: Mutex<VecDeque<Sealed>>,
+    queue: Mutex<Queue>,
     queue_records_max: usize,
     next_number: AtomicU64,
     /// Of all spool files together.
     bytes: AtomicU64,
-    /// `false` from the first failed write until a test write goes well.
+    /// `false` from the first file that could not be made until one can be made again.
     writable: AtomicBool,
     damaged: AtomicU64,
     rejected: AtomicU64,
     lost: AtomicU64,
 }
 
-struct Active {
-    path: PathBuf,
-    file: File,
-    bytes: AtomicU64,
+/// Records that the disk did not take.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<InvocationRecord>,
+    /// On its way to the database. It stays as it is until it has arrived, so that it arrives once.
+    leaving: Option<Batch>,
 }
 
-/// A file that is no longer written to.
+/// Records that go to the database under one name.
 #[derive(Debug, Clone)]
-pub(super) struct Segment {
-    pub(super) path: PathBuf,
-    pub(super) bytes: u64,
+pub(super) struct Batch {
+    pub(super) name: String,
+    pub(super) records: Vec<InvocationRecord>,
 }
 
 impl Spool {
@@ -69,9 +75,7 @@ impl Spool {
         };
         fs::create_dir_all(dir).map_err(failed("make the folder"))?;
         let lock = lock(dir)?;
-        let left = segments_in(dir).map_err(failed("read the folder"))?;
-        let next_number = left.last().map_or(1, |(number, _)| number + 1);
-        let sealed: VecDeque<_> = left.into_iter().map(|(_, segment)| segment).collect();
+        let sealed = segments_in(dir).map_err(failed("read the folder"))?;
         let bytes = sealed.iter().map(|segment| segment.bytes).sum();
         if bytes > 0 {
             tracing::info!(
@@ -83,11 +87,12 @@ impl Spool {
         let spool = Self {
             dir: dir.to_owned(),
             _lock: lock,
+            run: random_name().map_err(failed("name the files of"))?,
             active: RwLock::new(None),
             sealed: Mutex::new(sealed),
             queue: Mutex::default(),
             queue_records_max,
-            next_number: AtomicU64::new(next_number),
+            next_number: AtomicU64::new(1),
             bytes: AtomicU64::new(bytes),
             writable: AtomicBool::new(true),
             damaged: AtomicU64::new(0),
@@ -115,80 +120,93 @@ impl Spool {
         }
     }
 
-    /// Keeps a record: in the active file, else in memory.
+    /// Keeps a record: in the active file, else in a new one, else in memory.
     pub(super) fn append(&self, record: &InvocationRecord) {
-        // Outside the lock, because it is the longer part of the work.
-        let line = frame::encode(record);
-        let Err(error) = self.write(&line) else { return };
-        if self.writable.swap(false, Ordering::AcqRel) {
-            tracing::error!(%error, dir = %self.dir.display(), "the usage spool cannot be written; free some disk space");
-        }
-        // Whoever comes first frees the reserve; what the function printed has no place in it.
-        let _ = fs::remove_file(self.reserve());
-        if self.write(&line).is_ok() || self.write(&frame::encode(&without_logs(record))).is_ok() {
+        // Outside the lock, because it is the longer part of the work. What the function printed has no place in the
+        // space that was set aside.
+        let frame = if self.is_writable() {
+            frame::encode(record)
+        } else {
+            frame::encode(&without_logs(record))
+        };
+        if self.put(&frame) || self.put_in_new(&frame) {
             return;
         }
         let mut queue = locked(&self.queue);
         if queue.len() < self.queue_records_max {
-            queue.push_back(record.clone());
+            queue.waiting.push_back(record.clone());
         } else {
             self.lost.fetch_add(1, Ordering::Relaxed);
             // Enough to enter it by hand; what the function printed has no place in the server's log.
-            let line = frame::encode(&without_logs(record));
-            let record = String::from_utf8_lossy(&line);
+            let record = json(&without_logs(record));
             tracing::error!(
-                record = record.trim(),
+                record = %String::from_utf8_lossy(&record),
                 "usage record lost: neither disk nor memory has room"
             );
         }
     }
 
-    /// One `write`, so that lines of several threads never mix. A line that was cut short stays as a damaged one.
-    fn write(&self, line: &[u8]) -> io::Result<()> {
+    fn put(&self, frame: &[u8]) -> bool {
         let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
-        let active = active
-            .as_ref()
-            .ok_or_else(|| io::Error::other("there is no file to write to"))?;
-        let written = (&active.file).write(line)?;
-        active.bytes.fetch_add(written as u64, Ordering::Relaxed);
-        self.bytes.fetch_add(written as u64, Ordering::Relaxed);
-        if written < line.len() {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
+        let put = active.as_ref().is_some_and(|active| active.append(frame));
+        if put {
+            self.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        }
+        put
+    }
+
+    /// For a frame that the active file has no room for.
+    fn put_in_new(&self, frame: &[u8]) -> bool {
+        let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
+        if active.as_ref().is_none_or(|active| !active.append(frame)) {
+            // Only one thread comes here for a full file; the others find the new one.
+            let fresh = self.new_segment(frame.len()).or_else(|error| {
+                self.note_unwritable(&error);
+                // Whoever comes first frees the reserve.
+                let _ = fs::remove_file(self.reserve());
+                self.new_segment(frame.len())
+            });
+            let Ok(fresh) = fresh else { return false };
+            if !fresh.append(frame) {
+                return false;
+            }
+            if let Some(full) = active.replace(fresh) {
+                locked(&self.sealed).push_back(full.seal());
+            }
+        }
+        self.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        true
+    }
+
+    fn note_unwritable(&self, error: &LedgerError) {
+        if self.writable.swap(false, Ordering::AcqRel) {
+            tracing::error!(%error, "the usage spool cannot be written; free some disk space");
         }
     }
 
     /// Seals the active file and starts another one; does nothing when there is nothing to seal. To be called by the
     /// drain only, never twice at once.
     pub(super) fn rotate(&self) -> Result<(), LedgerError> {
-        let unused = |active: &Active| active.bytes.load(Ordering::Relaxed) == 0;
         let keep = self.is_writable() && {
-            // As the writer: no write may be under way while the bytes are counted.
-            self.active
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_ref()
-                .is_some_and(unused)
+            // As the writer: no record may be under way while the bytes are counted.
+            let active = self.active.write().unwrap_or_else(PoisonError::into_inner);
+            active.as_ref().is_some_and(|active| active.bytes() == 0)
         };
         if keep {
             return Ok(());
         }
-        let (fresh, result) = match self.new_file() {
+        let (fresh, result) = match self.new_segment(0) {
             Ok(fresh) => (Some(fresh), Ok(())),
             // The old one stays in use, as when there are no more file descriptors.
             Err(error) if self.active_is_in_place() => return Err(error),
             Err(error) => {
-                self.writable.store(false, Ordering::Release);
+                self.note_unwritable(&error);
                 (None, Err(error))
             }
         };
         let old = std::mem::replace(&mut *self.active.write().unwrap_or_else(PoisonError::into_inner), fresh);
         if let Some(old) = old {
-            locked(&self.sealed).push_back(Segment {
-                path: old.path,
-                bytes: old.bytes.into_inner(),
-            });
+            locked(&self.sealed).push_back(old.seal());
         }
         result
     }
@@ -196,27 +214,29 @@ impl Spool {
     /// What is written to a file that somebody has deleted or moved would never be found again.
     fn active_is_in_place(&self) -> bool {
         let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
-        active.as_ref().is_some_and(|active| active.path.exists())
+        active.as_ref().is_some_and(|active| active.path().exists())
     }
 
-    fn new_file(&self) -> Result<Active, LedgerError> {
+    /// A file with room for a frame of this size.
+    fn new_segment(&self, frame_bytes: usize) -> Result<Segment, LedgerError> {
+        let path = self.path_of(&self.new_name());
+        Segment::create(path.clone(), SEGMENT_BYTES.max(frame_bytes)).map_err(|source| LedgerError::Io {
+            action: "make the usage spool file",
+            path,
+            source,
+        })
+    }
+
+    fn new_name(&self) -> String {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let path = self.dir.join(format!("{number:010}.{EXTENSION}"));
-        match OpenOptions::new().create(true).append(true).open(&path) {
-            Ok(file) => Ok(Active {
-                path,
-                file,
-                bytes: AtomicU64::new(0),
-            }),
-            Err(source) => Err(LedgerError::Io {
-                action: "make the usage spool file",
-                path,
-                source,
-            }),
-        }
+        format!("{}-{number:010}", self.run)
     }
 
-    /// After a failed write: finds out whether there is room again.
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.{EXTENSION}"))
+    }
+
+    /// After a file could not be made: finds out whether there is room again.
     pub(super) fn recover(&self) -> Result<(), LedgerError> {
         if self.is_writable() {
             return Ok(());
@@ -243,19 +263,29 @@ impl Spool {
 
     /// At the end of the process: what is only in memory goes to disk, if that is possible by now.
     pub(super) fn keep_queued(&self) {
-        let mut queue = locked(&self.queue);
-        while let Some(record) = queue.front() {
-            if let Err(error) = self.write(&frame::encode(record)) {
-                tracing::error!(%error, records = queue.len(), "usage records are lost with this process");
-                self.lost.fetch_add(queue.len() as u64, Ordering::Relaxed);
+        while let Some(batch) = self.first_queued(usize::MAX) {
+            if let Err(error) = self.keep(&batch) {
+                let records = locked(&self.queue).len();
+                tracing::error!(%error, records, "usage records are lost with this process");
+                self.lost.fetch_add(records as u64, Ordering::Relaxed);
                 return;
             }
-            queue.pop_front();
+            self.remove_first_queued();
         }
     }
 
+    /// Under its own name, because the database may have it already.
+    fn keep(&self, batch: &Batch) -> io::Result<()> {
+        let frames: Vec<u8> = batch.records.iter().flat_map(frame::encode).collect();
+        let segment = Segment::create(self.path_of(&batch.name), frames.len())?;
+        segment.append(&frames);
+        self.bytes.fetch_add(segment.bytes(), Ordering::Relaxed);
+        locked(&self.sealed).push_back(segment.seal());
+        Ok(())
+    }
+
     /// The oldest sealed file.
-    pub(super) fn first_sealed(&self) -> Option<Segment> {
+    pub(super) fn first_sealed(&self) -> Option<Sealed> {
         locked(&self.sealed).front().cloned()
     }
 
@@ -278,32 +308,47 @@ impl Spool {
         self.bytes.fetch_sub(segment.bytes, Ordering::Relaxed);
         if damaged > 0 {
             self.damaged.fetch_add(damaged, Ordering::Relaxed);
-            tracing::error!(file = %segment.path.display(), damaged, "damaged lines of the usage spool were set aside");
+            tracing::error!(file = %segment.path.display(), damaged, "damaged parts of the usage spool were set aside");
         }
         Ok(())
     }
 
-    /// Copies of the oldest records in memory.
-    pub(super) fn first_queued(&self, records_max: usize) -> Vec<InvocationRecord> {
-        locked(&self.queue).iter().take(records_max).cloned().collect()
+    /// The oldest records in memory; the same ones until they are removed.
+    pub(super) fn first_queued(&self, records_max: usize) -> Option<Batch> {
+        let mut queue = locked(&self.queue);
+        if queue.leaving.is_none() && !queue.waiting.is_empty() {
+            let count = queue.waiting.len().min(records_max);
+            queue.leaving = Some(Batch {
+                name: self.new_name(),
+                records: queue.waiting.drain(..count).collect(),
+            });
+        }
+        queue.leaving.clone()
     }
 
     /// Forgets the oldest records in memory, which are in the database.
-    pub(super) fn remove_first_queued(&self, count: usize) {
-        locked(&self.queue).drain(..count);
+    pub(super) fn remove_first_queued(&self) {
+        locked(&self.queue).leaving = None;
     }
 
     /// Sets a record aside that can never be brought into the database.
-    pub(super) fn reject(&self, line: &[u8], reason: &str) -> Result<(), LedgerError> {
-        self.set_aside(line, reason)?;
+    pub(super) fn reject(&self, record: &InvocationRecord, reason: &str) -> Result<(), LedgerError> {
+        self.set_aside(&json(record), reason)?;
         self.rejected.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Keeps a line that is no use to this program: a person may still read it.
-    pub(super) fn set_aside(&self, line: &[u8], reason: &str) -> Result<(), LedgerError> {
+    /// Sets a frame aside that another version of the program has written.
+    pub(super) fn reject_foreign(&self, frame: &[u8]) -> Result<(), LedgerError> {
+        self.set_aside(frame, "it is not a record of this version of the program")?;
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Keeps bytes that are no use to this program: a person may still read them.
+    pub(super) fn set_aside(&self, bytes: &[u8], reason: &str) -> Result<(), LedgerError> {
         let path = self.dir.join("rejected");
-        self.append_rejected(&path, line).map_err(|source| LedgerError::Io {
+        self.append_rejected(&path, bytes).map_err(|source| LedgerError::Io {
             action: "write",
             path,
             source,
@@ -312,14 +357,31 @@ impl Spool {
         Ok(())
     }
 
-    fn append_rejected(&self, path: &Path, line: &[u8]) -> io::Result<()> {
+    fn append_rejected(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         if file.metadata()?.len() > REJECTED_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        file.write_all(line)?;
+        file.write_all(bytes)?;
         file.write_all(b"\n")
     }
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.leaving.as_ref().map_or(0, |batch| batch.records.len())
+    }
+}
+
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// For people.
+fn json(record: &InvocationRecord) -> Vec<u8> {
+    serde_json::to_vec(record).unwrap_or_default()
 }
 
 fn lock(dir: &Path) -> Result<File, LedgerError> {
@@ -341,28 +403,20 @@ fn lock(dir: &Path) -> Result<File, LedgerError> {
     }
 }
 
-/// The spool files of a folder with their numbers, oldest first.
-fn segments_in(dir: &Path) -> io::Result<Vec<(u64, Segment)>> {
+/// The spool files of a folder, oldest first.
+fn segments_in(dir: &Path) -> io::Result<VecDeque<Sealed>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let path = entry.path();
-        let number = path
-            .file_stem()
-            .and_then(OsStr::to_str)
-            .and_then(|stem| stem.parse().ok());
-        if let (Some(number), Some(true)) = (number, path.extension().map(|extension| extension == EXTENSION)) {
-            found.push((
-                number,
-                Segment {
-                    bytes: entry.metadata()?.len(),
-                    path,
-                },
-            ));
+        if path.extension() == Some(OsStr::new(EXTENSION)) {
+            let metadata = entry.metadata()?;
+            let bytes = metadata.len();
+            found.push((metadata.modified()?, Sealed { path, bytes }));
         }
     }
-    found.sort_by_key(|(number, _)| *number);
-    Ok(found)
+    found.sort_by(|(a, first), (b, second)| (a, &first.path).cmp(&(b, &second.path)));
+    Ok(found.into_iter().map(|(_, segment)| segment).collect())
 }
 
 fn without_logs(record: &InvocationRecord) -> InvocationRecord {

@@ -1,14 +1,15 @@
 //! Functions and their immutable, numbered versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mayfly_invoker_api::{Digest, FunctionName, Isolation, Kind, Namespace};
+use mayfly_invoker_api::{AllowedHost, Digest, FunctionName, Isolation, Kind, Namespace, SnapshotMode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::columns::{from_json, json, parsed, stored};
 use super::pool::{reading, writing};
 use super::{Store, StoreError};
+use crate::config::INSTANCES_MAX;
 
 /// How a function is run; part of its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -25,6 +26,17 @@ pub struct FunctionConfig {
     pub isolation: Isolation,
     /// Invocations that one instance serves before it is replaced.
     pub max_requests_per_instance: u32,
+    /// Instances that are kept warm although nobody calls.
+    pub min_warm: u32,
+    /// Instances that may be alive at once; more calls wait.
+    pub max_instances: u32,
+    /// Hosts that the function may send requests to: `HOST` (ports 80 and 443), `HOST:PORT`, `*.DOMAIN`, or `*` for any
+    /// public host.
+    #[schema(value_type = Vec<String>)]
+    pub allow_hosts: BTreeSet<AllowedHost>,
+    /// Whether the function's init function is run once, at deploy: `auto`, `on` or `off`.
+    #[schema(value_type = String)]
+    pub snapshot: SnapshotMode,
 }
 
 impl Default for FunctionConfig {
@@ -35,6 +47,10 @@ impl Default for FunctionConfig {
             env: BTreeMap::new(),
             isolation: Isolation::Auto,
             max_requests_per_instance: 1_000,
+            allow_hosts: BTreeSet::new(),
+            min_warm: 0,
+            max_instances: INSTANCES_MAX,
+            snapshot: SnapshotMode::Auto,
         }
     }
 }
@@ -222,6 +238,46 @@ impl Store {
         let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
             .bind(namespace.as_str())
             .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(db))?;
+        rows.into_iter().map(Version::try_from).collect()
+    }
+
+    /// The latest versions of up to `limit` functions of all namespaces that follow `after`, by namespace and name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn all_functions(
+        &self,
+        after: Option<(&Namespace, &FunctionName)>,
+        limit: u32,
+    ) -> Result<Vec<Version>, StoreError> {
+        const SQL: &str = select_versions!(
+            "WHERE (f.namespace, f.name) > ($1, $2) AND v.number = f.latest_version AND f.deleted_at_ms IS NULL \
+             ORDER BY f.namespace, f.name LIMIT $3"
+        );
+        let (namespace, name) = after.map_or(("", ""), |(namespace, name)| (namespace.as_str(), name.as_str()));
+        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
+            .bind(namespace)
+            .bind(name)
+            .bind(i64::from(limit))
+            .fetch_all(db))?;
+        rows.into_iter().map(Version::try_from).collect()
+    }
+
+    /// The latest versions of up to `limit` functions of all namespaces: those called last first, then those that were
+    /// never called, the newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn recent_functions(&self, limit: u32) -> Result<Vec<Version>, StoreError> {
+        // An invocation's id begins with its time, so that the greatest is the last one.
+        const SQL: &str = select_versions!(
+            "WHERE v.number = f.latest_version AND f.deleted_at_ms IS NULL \
+             ORDER BY (SELECT b.last_id FROM usage_block b WHERE b.namespace = f.namespace AND b.function = f.name \
+             ORDER BY b.last_id DESC LIMIT 1) DESC NULLS LAST, v.created_at_ms DESC, f.name LIMIT $1"
+        );
+        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
             .bind(i64::from(limit))
             .fetch_all(db))?;
         rows.into_iter().map(Version::try_from).collect()

@@ -5,6 +5,7 @@
 //! `RETURNING`, whole numbers as BIGINT, times as milliseconds since 1970, no function of one database only.
 
 mod artifacts;
+mod blocks;
 mod columns;
 mod error;
 mod functions;
@@ -17,8 +18,10 @@ mod tokens;
 mod usage;
 
 pub use artifacts::Artifact;
+pub(crate) use blocks::storable;
 pub use error::StoreError;
 pub use functions::{Deployed, FunctionConfig, Version};
+pub(crate) use invocations::PackedRecords;
 pub use logs::{InvalidCursor, LogCursor, LogLine, LogPage};
 pub use pool::{Database, Store};
 pub use usage::{UsageBy, UsageRow};

@@ -1,8 +1,11 @@
 //! Sums over the ledger.
 
+use std::collections::BTreeMap;
+
 use chrono::DateTime;
 use mayfly_invoker_api::Namespace;
 
+use super::blocks::{MINUTE_MS, Sums, unpack};
 use super::columns::stored;
 use super::pool::reading;
 use super::{Store, StoreError};
@@ -47,18 +50,23 @@ pub struct UsageRow {
     pub bytes_out: u64,
 }
 
+/// Sums of blocks that have the same keys.
 #[derive(sqlx::FromRow)]
 struct Row {
     function: String,
     version: i64,
     day: i64,
-    invocations: i64,
-    errors: i64,
-    cold_starts: i64,
-    billed_ms: i64,
-    mib_ms: i64,
-    bytes_in: i64,
-    bytes_out: i64,
+    #[sqlx(flatten)]
+    sums: Sums,
+}
+
+/// A block of which only a part is in the range.
+#[derive(sqlx::FromRow)]
+struct Packed {
+    function: String,
+    version: i64,
+    format: i64,
+    records: Vec<u8>,
 }
 
 /// The casts bring Postgres' exact sums back to BIGINT; a sum that does not fit is an error in both databases.
@@ -67,14 +75,14 @@ macro_rules! select_sums {
         concat!(
             "SELECT ",
             $keys,
-            ", COUNT(*) AS invocations, \
-             CAST(SUM(failed) AS BIGINT) AS errors, \
-             CAST(SUM(CASE WHEN start = 'cold' THEN 1 ELSE 0 END) AS BIGINT) AS cold_starts, \
+            ", CAST(SUM(invocations) AS BIGINT) AS invocations, \
+             CAST(SUM(failed) AS BIGINT) AS failed, \
+             CAST(SUM(cold_starts) AS BIGINT) AS cold_starts, \
              CAST(SUM(billed_ms) AS BIGINT) AS billed_ms, \
              CAST(SUM(mib_ms) AS BIGINT) AS mib_ms, \
              CAST(SUM(bytes_in) AS BIGINT) AS bytes_in, \
              CAST(SUM(bytes_out) AS BIGINT) AS bytes_out \
-             FROM usage WHERE namespace = $1 AND started_at_ms >= $2 AND started_at_ms < $3 \
+             FROM usage_block WHERE namespace = $1 AND first_started_ms >= $2 AND last_started_ms < $3 \
              GROUP BY ",
             $group,
             " ORDER BY ",
@@ -83,6 +91,9 @@ macro_rules! select_sums {
         )
     };
 }
+
+/// What rows are told apart by: function, version, day; what does not matter is empty or 0.
+type Keys = (String, i64, i64);
 
 impl UsageBy {
     fn sql(self) -> &'static str {
@@ -95,9 +106,18 @@ impl UsageBy {
             }
             Self::Version => select_sums!("function, version, CAST(0 AS BIGINT) AS day", "function, version"),
             Self::Day => select_sums!(
-                "'' AS function, CAST(0 AS BIGINT) AS version, started_at_ms / 86400000 AS day",
-                "started_at_ms / 86400000"
+                "'' AS function, CAST(0 AS BIGINT) AS version, first_started_ms / 86400000 AS day",
+                "first_started_ms / 86400000"
             ),
+        }
+    }
+
+    fn keys(self, function: &str, version: i64, started_at_ms: i64) -> Keys {
+        match self {
+            Self::Function => (function.to_owned(), 0, 0),
+            Self::Version => (function.to_owned(), version, 0),
+            // As both databases divide.
+            Self::Day => (String::new(), 0, started_at_ms / DAY_MS),
         }
     }
 }
@@ -116,43 +136,70 @@ impl Store {
         from_ms: Option<i64>,
         to_ms: Option<i64>,
     ) -> Result<Vec<UsageRow>, StoreError> {
+        let (from_ms, to_ms) = (from_ms.unwrap_or(i64::MIN), to_ms.unwrap_or(i64::MAX));
         let rows = reading!(self, |db| sqlx::query_as::<_, Row>(by.sql())
             .bind(namespace.as_str())
-            .bind(from_ms.unwrap_or(i64::MIN))
-            .bind(to_ms.unwrap_or(i64::MAX))
+            .bind(from_ms)
+            .bind(to_ms)
             .bind(i64::try_from(ROWS_MAX).unwrap_or(i64::MAX).saturating_add(1))
             .fetch_all(db))?;
-        if rows.len() > ROWS_MAX {
+        let mut sums: BTreeMap<Keys, Sums> = BTreeMap::new();
+        for row in rows {
+            sums.insert((row.function, row.version, row.day), row.sums);
+        }
+        for block in self.cut_blocks(namespace, from_ms, to_ms).await? {
+            for record in unpack(block.format, &block.records)? {
+                let started = record.started_at_ms;
+                if (from_ms..to_ms).contains(&started) {
+                    let row = sums
+                        .entry(by.keys(&block.function, block.version, started))
+                        .or_default();
+                    *row = row.plus(Sums::of(&record)?).ok_or(StoreError::OutOfRange("sum"))?;
+                }
+            }
+        }
+        if sums.len() > ROWS_MAX {
             return Err(StoreError::TooManyRows(ROWS_MAX));
         }
-        rows.into_iter().map(|row| row.sums(by)).collect()
+        sums.into_iter()
+            .map(|(keys, sums)| usage_row(by, keys, &sums))
+            .collect()
+    }
+
+    /// The blocks that a bound of the range cuts in two: of one minute each, so they are few.
+    async fn cut_blocks(&self, namespace: &Namespace, from_ms: i64, to_ms: i64) -> Result<Vec<Packed>, StoreError> {
+        const SQL: &str = "SELECT function, version, format, records FROM usage_block WHERE namespace = $1 AND \
+             ((first_started_ms > $2 AND first_started_ms < $3 AND last_started_ms >= $3) OR \
+             (first_started_ms > $4 AND first_started_ms < $5 AND last_started_ms >= $5))";
+        let blocks = reading!(self, |db| sqlx::query_as::<_, Packed>(SQL)
+            .bind(namespace.as_str())
+            .bind(from_ms.saturating_sub(MINUTE_MS))
+            .bind(from_ms)
+            .bind(to_ms.saturating_sub(MINUTE_MS))
+            .bind(to_ms)
+            .fetch_all(db))?;
+        Ok(blocks)
     }
 }
 
-impl Row {
-    fn sums(self, by: UsageBy) -> Result<UsageRow, StoreError> {
-        let (function, version, day) = match by {
-            UsageBy::Function => (Some(self.function), None, None),
-            UsageBy::Version => (
-                Some(self.function),
-                Some(stored("number of a version", self.version)?),
-                None,
-            ),
-            UsageBy::Day => (None, None, Some(day_name(self.day)?)),
-        };
-        Ok(UsageRow {
-            function,
-            version,
-            day,
-            invocations: stored("count", self.invocations)?,
-            errors: stored("count", self.errors)?,
-            cold_starts: stored("count", self.cold_starts)?,
-            billed_ms: stored("billed time", self.billed_ms)?,
-            mib_ms: stored("memory over time", self.mib_ms)?,
-            bytes_in: stored("size of the request", self.bytes_in)?,
-            bytes_out: stored("size of the response", self.bytes_out)?,
-        })
-    }
+fn usage_row(by: UsageBy, (function, version, day): Keys, sums: &Sums) -> Result<UsageRow, StoreError> {
+    let (function, version, day) = match by {
+        UsageBy::Function => (Some(function), None, None),
+        UsageBy::Version => (Some(function), Some(stored("number of a version", version)?), None),
+        UsageBy::Day => (None, None, Some(day_name(day)?)),
+    };
+    Ok(UsageRow {
+        function,
+        version,
+        day,
+        invocations: stored("count", sums.invocations)?,
+        errors: stored("count", sums.failed)?,
+        cold_starts: stored("count", sums.cold_starts)?,
+        billed_ms: stored("billed time", sums.billed_ms)?,
+        mib_ms: stored("memory over time", sums.mib_ms)?,
+        bytes_in: stored("size of the request", sums.bytes_in)?,
+        bytes_out: stored("size of the response", sums.bytes_out)?,
+    })
 }
 
 fn day_name(day: i64) -> Result<String, StoreError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mayfly_controller::ledger::{InvocationRecord, Ledger, LedgerLimits, Trigger};
-use mayfly_controller::store::{Artifact, Database, FunctionConfig, Store, UsageBy};
+use mayfly_controller::store::{Artifact, Database, FunctionConfig, Store, StoreError, UsageBy};
 use mayfly_invoker_api::{Digest, FunctionName, InvocationId, Kind, LogEntry, LogStream, Logs, Namespace, Start};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
@@ -39,6 +39,13 @@ impl Bed {
 
     pub(crate) fn ledger(&self) -> Ledger {
         Ledger::open(&self.spool_dir(), self.store.clone(), LedgerLimits::default()).unwrap()
+    }
+
+    /// Inserts records under a name that was never used.
+    pub(crate) async fn insert(&self, records: &[InvocationRecord]) -> Result<(), StoreError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let segment = format!("segment-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.store.insert_records(&segment, records).await
     }
 
     /// Fails unless the ledger holds exactly these, each once and unchanged.
@@ -159,7 +166,7 @@ pub(crate) fn record(number: u64) -> InvocationRecord {
         function: function("hello"),
         version: 1,
         trigger: Trigger::Http,
-        event_id: format!("event-{number}"),
+        event_id: Some(format!("event-{number}")),
         attempt: 1,
         error: None,
         http_status: Some(200),
@@ -168,6 +175,8 @@ pub(crate) fn record(number: u64) -> InvocationRecord {
         start: Some(Start::Warm),
         duration_us: 1_234,
         billed_ms: 2,
+        queue_us: 3,
+        code_us: 4,
         init_us: 0,
         cpu_us: 900,
         memory_mib: 128,

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use mayfly_controller::ledger::InvocationRecord;
 use mayfly_controller::store::{Artifact, FunctionConfig, StoreError, Version};
-use mayfly_invoker_api::Kind;
+use mayfly_invoker_api::{Kind, SnapshotMode};
 
-use crate::bed::{Bed, artifact, config, default, digest, function, namespace};
+use crate::bed::{Bed, artifact, config, default, digest, function, namespace, record};
 
 pub(crate) async fn a_deployment_makes_a_numbered_version(bed: Bed) {
     let name = function("hello");
@@ -201,6 +202,36 @@ pub(crate) async fn functions_are_listed_by_the_bytes_of_their_names(bed: Bed) {
     assert_eq!(bed.store.functions(&namespace("other"), None, 10).await.unwrap(), []);
 }
 
+pub(crate) async fn all_functions_are_listed_once(bed: Bed) {
+    bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
+    let mut made = Vec::new();
+    for (name, memory_mib) in [("a", 64), ("a-b", 64), ("b", 64), ("b", 65), ("c", 64), ("z", 64)] {
+        let deployed = bed
+            .store
+            .deploy(&default(), &function(name), digest(1), &config(memory_mib), 1)
+            .await;
+        made.retain(|version: &Version| version.name.as_str() != name);
+        made.push(deployed.unwrap().version);
+    }
+    bed.store.delete_function(&default(), &function("z"), 2).await.unwrap();
+    made.pop();
+    // The namespace goes first: all of them come after one that sorts before theirs.
+    let before = (&namespace("aaa"), &function("zzz"));
+    assert_eq!(bed.store.all_functions(Some(before), 10).await.unwrap(), made);
+    let mut found: Vec<Version> = Vec::new();
+    loop {
+        let after = found.last().map(|last| (last.namespace.clone(), last.name.clone()));
+        let after = after.as_ref().map(|(namespace, name)| (namespace, name));
+        let page = bed.store.all_functions(after, 2).await.unwrap();
+        assert!(page.len() <= 2);
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    assert_eq!(found, made);
+}
+
 pub(crate) async fn versions_are_listed_newest_first(bed: Bed) {
     let name = function("hello");
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
@@ -218,6 +249,35 @@ pub(crate) async fn versions_are_listed_newest_first(bed: Bed) {
         [12, 11, 10]
     );
     assert_eq!(bed.store.versions(&default(), &function("other"), 3).await.unwrap(), []);
+}
+
+pub(crate) async fn the_functions_that_were_called_last_come_first(bed: Bed) {
+    bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
+    for (name, deployed_at_ms) in [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("gone", 5)] {
+        bed.store
+            .deploy(&default(), &function(name), digest(1), &config(64), deployed_at_ms)
+            .await
+            .unwrap();
+    }
+    let called = |number, name| InvocationRecord {
+        function: function(name),
+        ..record(number)
+    };
+    let records = [called(1, "b"), called(2, "a"), called(3, "gone"), called(4, "b")];
+    bed.insert(&records).await.unwrap();
+    bed.store
+        .delete_function(&default(), &function("gone"), 9)
+        .await
+        .unwrap();
+    let names = async |limit| {
+        let recent = bed.store.recent_functions(limit).await.unwrap();
+        recent
+            .into_iter()
+            .map(|version| version.name.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(10).await, ["b", "a", "d", "c"]);
+    assert_eq!(names(1).await, ["b"]);
 }
 
 pub(crate) async fn numbers_go_on_after_a_deletion(bed: Bed) {
@@ -267,6 +327,12 @@ pub(crate) async fn any_text_survives_in_the_configuration(bed: Bed) {
         env,
         isolation: "key:x-user".parse().unwrap(),
         max_requests_per_instance: u32::MAX,
+        allow_hosts: ["*", "*.example.com:81", "[2001:db8::1]", "192.0.2.1:8080"]
+            .map(|host| host.parse().unwrap())
+            .into(),
+        min_warm: 7,
+        max_instances: u32::MAX,
+        snapshot: SnapshotMode::On,
     };
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     bed.store

@@ -37,7 +37,7 @@ pub(crate) async fn without_a_cursor_the_newest_lines_come(bed: Bed) {
             ..printing(5, &["c", "d", "e"])
         },
     ];
-    bed.store.insert_records(&records).await.unwrap();
+    bed.insert(&records).await.unwrap();
     assert_eq!(texts(&read(&bed.store, None, 10).await), ["a", "b", "c", "d", "e"]);
     assert_eq!(texts(&read(&bed.store, None, 4).await), ["b", "c", "d", "e"]);
     assert_eq!(texts(&read(&bed.store, None, 3).await), ["c", "d", "e"]);
@@ -58,7 +58,7 @@ pub(crate) async fn without_a_cursor_the_newest_lines_come(bed: Bed) {
             next: two.next
         }
     );
-    bed.store.insert_records(&[printing(6, &["f"])]).await.unwrap();
+    bed.insert(&[printing(6, &["f"])]).await.unwrap();
     assert_eq!(texts(&read(&bed.store, Some(end.next), 10).await), ["f"]);
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn a_cursor_goes_on_inside_an_invocation(bed: Bed) {
         printing(2, &["f"]),
         printing(3, &["g", "h"]),
     ];
-    bed.store.insert_records(&records).await.unwrap();
+    bed.insert(&records).await.unwrap();
     for limit in 1..=9 {
         let (mut found, mut cursor) = (Vec::new(), start);
         loop {
@@ -92,7 +92,10 @@ pub(crate) async fn a_follower_misses_nothing_while_two_controllers_write(bed: B
         for batch in 0..BATCHES {
             let number = controller * 10_000 + batch * 2;
             store
-                .insert_records(&[printing(number, &["x", "y"]), printing(number + 1, &["z"])])
+                .insert_records(
+                    &format!("{controller}-{batch}"),
+                    &[printing(number, &["x", "y"]), printing(number + 1, &["z"])],
+                )
                 .await
                 .unwrap();
         }
@@ -130,7 +133,7 @@ pub(crate) async fn a_page_is_bounded_in_bytes(bed: Bed) {
     let start = read(&bed.store, None, 1).await.next;
     let large = "x".repeat(3 << 20);
     for number in 0..6 {
-        bed.store.insert_records(&[printing(number, &[&large])]).await.unwrap();
+        bed.insert(&[printing(number, &[&large])]).await.unwrap();
     }
     let (mut lines, mut cursor) = (0, start);
     loop {
@@ -145,10 +148,7 @@ pub(crate) async fn a_page_is_bounded_in_bytes(bed: Bed) {
     assert_eq!(lines, 6);
     assert_eq!(read(&bed.store, None, 100).await.entries.len(), 2);
     // One row beyond the bound is read all the same, or nobody could ever read on.
-    bed.store
-        .insert_records(&[printing(9, &[&"y".repeat(9 << 20)])])
-        .await
-        .unwrap();
+    bed.insert(&[printing(9, &[&"y".repeat(9 << 20)])]).await.unwrap();
     assert_eq!(read(&bed.store, Some(cursor), 100).await.entries.len(), 1);
 }
 
@@ -165,16 +165,15 @@ pub(crate) async fn any_text_survives_in_logs(bed: Bed) {
             text: String::new(),
         },
     ];
-    bed.store
-        .insert_records(&[InvocationRecord {
-            logs: Logs {
-                entries,
-                dropped_bytes: 5,
-            },
-            ..record(1)
-        }])
-        .await
-        .unwrap();
+    bed.insert(&[InvocationRecord {
+        logs: Logs {
+            entries,
+            dropped_bytes: 5,
+        },
+        ..record(1)
+    }])
+    .await
+    .unwrap();
     let lines = read(&bed.store, None, 10).await.entries;
     assert_eq!(
         (lines[0].text.as_str(), lines[0].stream, lines[0].dropped_bytes),
@@ -187,7 +186,7 @@ pub(crate) async fn any_text_survives_in_logs(bed: Bed) {
 }
 
 pub(crate) async fn an_invented_cursor_is_refused_or_harmless(bed: Bed) {
-    bed.store.insert_records(&[printing(1, &["a"])]).await.unwrap();
+    bed.insert(&[printing(1, &["a"])]).await.unwrap();
     for bad in [
         "",
         "x",

@@ -1,7 +1,7 @@
 //! Rows of the ledger, one by one and in pages.
 
 use mayfly_controller::ledger::{InvocationRecord, RecordedError, Trigger};
-use mayfly_controller::store::StoreError;
+use mayfly_controller::store::{StoreError, UsageBy};
 use mayfly_invoker_api::{LogEntry, LogStream, Logs, Start};
 
 use crate::bed::{Bed, default, function, id, namespace, printing, record};
@@ -24,7 +24,7 @@ fn failing(number: u64) -> InvocationRecord {
 pub(crate) async fn a_record_comes_back_as_it_was(bed: Bed) {
     let full = InvocationRecord {
         trigger: Trigger::Direct,
-        event_id: ODD_TEXT.to_owned(),
+        event_id: Some(ODD_TEXT.to_owned()),
         attempt: u32::MAX,
         version: u32::MAX,
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
@@ -51,7 +51,7 @@ pub(crate) async fn a_record_comes_back_as_it_was(bed: Bed) {
     let bare = InvocationRecord {
         http_status: None,
         start: None,
-        event_id: String::new(),
+        event_id: None,
         duration_us: 0,
         billed_ms: 0,
         cpu_us: 0,
@@ -68,9 +68,9 @@ pub(crate) async fn a_record_comes_back_as_it_was(bed: Bed) {
         ..record(3)
     };
     let records = [full, bare, only_dropped];
-    bed.store.insert_records(&records).await.unwrap();
+    bed.insert(&records).await.unwrap();
     bed.assert_stored(&records).await;
-    bed.store.insert_records(&[]).await.unwrap();
+    bed.insert(&[]).await.unwrap();
 }
 
 pub(crate) async fn a_record_belongs_to_its_namespace(bed: Bed) {
@@ -79,7 +79,7 @@ pub(crate) async fn a_record_belongs_to_its_namespace(bed: Bed) {
         namespace: other.clone(),
         ..printing(1, &["secret"])
     };
-    bed.store.insert_records(std::slice::from_ref(&foreign)).await.unwrap();
+    bed.insert(std::slice::from_ref(&foreign)).await.unwrap();
     assert_eq!(bed.store.invocation(&default(), id(1)).await.unwrap(), None);
     assert_eq!(
         bed.store
@@ -100,47 +100,87 @@ pub(crate) async fn a_record_belongs_to_its_namespace(bed: Bed) {
     assert_eq!(bed.store.invocation(&other, id(2)).await.unwrap(), None);
 }
 
-pub(crate) async fn a_record_that_is_there_already_stays_as_it_is(bed: Bed) {
-    let first = InvocationRecord {
-        logs: printing(1, &["one"]).logs,
-        ..failing(1)
-    };
-    bed.store.insert_records(&[first.clone(), first.clone()]).await.unwrap();
-    let changed = InvocationRecord {
-        billed_ms: 99,
-        ..printing(1, &["other"])
-    };
-    bed.store.insert_records(&[changed, record(2)]).await.unwrap();
-    bed.assert_stored(&[first, record(2)]).await;
-    assert_eq!(
-        bed.store
-            .logs(&default(), &function("hello"), None, 10)
-            .await
-            .unwrap()
-            .entries
-            .len(),
-        1
-    );
+pub(crate) async fn a_segment_that_is_there_already_changes_nothing(bed: Bed) {
+    let first = [
+        InvocationRecord {
+            logs: printing(1, &["one"]).logs,
+            ..failing(1)
+        },
+        record(2),
+    ];
+    bed.store.insert_records("a", &first).await.unwrap();
+    bed.store.insert_records("a", &first).await.unwrap();
+    bed.assert_stored(&first).await;
+    bed.store.insert_records("b", &[record(3)]).await.unwrap();
+    bed.assert_stored(&[&first[..], &[record(3)]].concat()).await;
+    let lines = bed.store.logs(&default(), &function("hello"), None, 10).await.unwrap();
+    assert_eq!(lines.entries.len(), 1);
 }
 
-pub(crate) async fn parallel_inserts_of_the_same_records_double_nothing(bed: Bed) {
-    let records: Vec<_> = (0..600)
-        .map(|i| if i % 7 == 0 { printing(i, &["line"]) } else { record(i) })
-        .chain((600..620).map(failing))
+pub(crate) async fn parallel_inserts_of_the_same_segment_double_nothing(bed: Bed) {
+    // Of several functions, versions and minutes, and more than fit one block.
+    let records: Vec<_> = (0..3_000)
+        .map(|i| InvocationRecord {
+            version: 1 + u32::try_from(i % 2).unwrap(),
+            function: function(if i % 3 == 0 { "hello" } else { "other" }),
+            ..if i % 7 == 0 {
+                printing(i, &["line"])
+            } else {
+                record(i * 50)
+            }
+        })
         .collect();
     let other = bed.another_store().await;
-    let (one, two) = tokio::join!(bed.store.insert_records(&records), other.insert_records(&records));
+    let (one, two) = tokio::join!(
+        bed.store.insert_records("same", &records),
+        other.insert_records("same", &records)
+    );
     one.unwrap();
     two.unwrap();
-    bed.assert_stored(&records).await;
+    let rows = bed
+        .store
+        .usage(&default(), UsageBy::Function, None, None)
+        .await
+        .unwrap();
+    assert_eq!(rows.iter().map(|row| row.invocations).sum::<u64>(), 3_000);
     let lines = bed
         .store
         .logs(&default(), &function("hello"), None, 1_000)
         .await
-        .unwrap()
-        .entries
-        .len();
-    assert_eq!(lines, records.iter().filter(|record| !record.logs.is_empty()).count());
+        .unwrap();
+    let others = bed
+        .store
+        .logs(&default(), &function("other"), None, 1_000)
+        .await
+        .unwrap();
+    assert_eq!(
+        lines.entries.len() + others.entries.len(),
+        records.iter().filter(|record| !record.logs.is_empty()).count()
+    );
+}
+
+/// Calls that end long after they began lie in blocks with much younger ones.
+pub(crate) async fn blocks_that_overlap_are_read_in_order(bed: Bed) {
+    let each = |step: usize| (0..200).map(record).skip(step).step_by(20).collect::<Vec<_>>();
+    for step in 0..20 {
+        bed.insert(&each(step)).await.unwrap();
+    }
+    let all: Vec<_> = (0..200).map(record).collect();
+    bed.assert_stored(&all).await;
+    let mut found: Vec<InvocationRecord> = Vec::new();
+    loop {
+        let before = found.last().map(|record| record.id);
+        let page = bed
+            .store
+            .invocations(&default(), &function("hello"), before, None, 7)
+            .await
+            .unwrap();
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    assert_eq!(found, all.into_iter().rev().collect::<Vec<_>>());
 }
 
 pub(crate) async fn a_batch_is_inserted_all_or_none(bed: Bed) {
@@ -165,7 +205,7 @@ pub(crate) async fn a_batch_is_inserted_all_or_none(bed: Bed) {
             ..record(2)
         },
     ] {
-        let refused = bed.store.insert_records(&[record(1), wrong]).await;
+        let refused = bed.insert(&[record(1), wrong]).await;
         assert!(matches!(refused, Err(StoreError::OutOfRange(_))), "{refused:?}");
     }
     bed.assert_stored(&[]).await;
@@ -175,12 +215,12 @@ pub(crate) async fn pages_go_from_the_newest_to_the_oldest(bed: Bed) {
     let records: Vec<_> = (0..10)
         .map(|i| if i % 2 == 0 { failing(i) } else { printing(i, &["x"]) })
         .collect();
-    bed.store.insert_records(&records).await.unwrap();
+    bed.insert(&records).await.unwrap();
     let elsewhere = InvocationRecord {
         function: function("other"),
         ..record(50)
     };
-    bed.store.insert_records(&[elsewhere]).await.unwrap();
+    bed.insert(&[elsewhere]).await.unwrap();
     let mut found: Vec<InvocationRecord> = Vec::new();
     for expected in [4, 4, 2, 0] {
         let before = found.last().map(|record| record.id);
@@ -203,7 +243,7 @@ pub(crate) async fn failures_can_be_picked(bed: Bed) {
     let records: Vec<_> = (0..9)
         .map(|i| if i % 3 == 0 { failing(i) } else { record(i) })
         .collect();
-    bed.store.insert_records(&records).await.unwrap();
+    bed.insert(&records).await.unwrap();
     let name = function("hello");
     let ids = |records: Vec<InvocationRecord>| records.iter().map(|record| record.id).collect::<Vec<_>>();
     let failed = bed

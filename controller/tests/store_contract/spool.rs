@@ -1,54 +1,74 @@
 //! What happens to the spool when files, disks and memory go wrong.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use mayfly_controller::ledger::{InvocationRecord, Ledger, LedgerCounts, LedgerError, LedgerLimits};
+use mayfly_controller::store::UsageBy;
 use mayfly_invoker_api::{LogEntry, LogStream, Logs};
 
-use crate::bed::{Bed, record};
+use crate::bed::{Bed, default, printing, record};
 
-/// The spool files, oldest first.
-fn files(dir: &Path) -> Vec<PathBuf> {
+/// The spool files of one process, oldest first.
+pub(crate) fn spool_files(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.extension().is_some_and(|extension| extension == "spool"));
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "usage"));
     found.sort();
     found
 }
 
-fn append(path: &Path, bytes: &[u8]) {
-    OpenOptions::new()
-        .append(true)
-        .open(path)
-        .unwrap()
-        .write_all(bytes)
-        .unwrap();
+/// A file with `parts` one behind the other, as a process that was killed would leave it.
+fn leave(dir: &Path, name: &str, parts: &[&[u8]]) {
+    fs::write(dir.join(format!("{name}.usage")), parts.concat()).unwrap();
+}
+
+/// What lies in the spool for each of these records.
+fn frames(bed: &Bed, records: &[InvocationRecord]) -> Vec<Vec<u8>> {
+    let mut used = 0;
+    let ledger = bed.ledger();
+    let path = spool_files(&bed.spool_dir()).pop().unwrap();
+    let frames = records.iter().map(|record| {
+        ledger.record(record);
+        let bytes = fs::read(&path).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        bytes[std::mem::replace(&mut used, end)..end].to_vec()
+    });
+    let frames = frames.collect();
+    drop(ledger);
+    fs::remove_file(path).unwrap();
+    frames
 }
 
 /// The file that the next rotation will make.
 fn next_file(dir: &Path) -> PathBuf {
-    let last = files(dir).pop().unwrap();
-    let number: u64 = last.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-    dir.join(format!("{:010}.spool", number + 1))
+    let last = spool_files(dir).pop().unwrap();
+    let (run, number) = last.file_stem().unwrap().to_str().unwrap().split_once('-').unwrap();
+    let number: u64 = number.parse().unwrap();
+    dir.join(format!("{run}-{:010}.usage", number + 1))
+}
+
+/// Ends with a byte that is not zero, so that its end can be seen in a file.
+fn distinct(number: u64) -> InvocationRecord {
+    let logs = Logs {
+        entries: Vec::new(),
+        dropped_bytes: 1,
+    };
+    InvocationRecord { logs, ..record(number) }
 }
 
 pub(crate) async fn a_torn_tail_is_skipped_and_counted(bed: Bed) {
-    let ledger = bed.ledger();
-    for number in 0..3 {
-        ledger.record(&record(number));
-    }
-    drop(ledger);
-    let path = files(&bed.spool_dir()).pop().unwrap();
-    let whole = fs::read(&path).unwrap();
-    // Wherever the last line is cut, the first two records are there; cut before its end, the last one is not.
-    let line = whole.len() / 3;
-    for cut in [line * 2 + 1, line * 2 + 5, line * 2 + line / 2, whole.len() - 2] {
-        fs::write(&path, &whole[..cut]).unwrap();
+    let frame = frames(&bed, &[distinct(0), distinct(1), distinct(2)]);
+    let empty = [0; 5_000];
+    // Wherever the last frame is cut, the first two are there.
+    for cut in [0, 1, 3, 4, 11, 12, 20, frame[2].len() - 1] {
+        leave(
+            &bed.spool_dir(),
+            &format!("cut-{cut}"),
+            &[&frame[0], &frame[1], &frame[2][..cut], &empty],
+        );
         let ledger = bed.ledger();
         ledger.flush().await.unwrap();
-        bed.assert_stored(&[record(0), record(1)]).await;
-        let damaged = u64::from(cut > line * 2 + 1);
+        let damaged = u64::from(cut > 0);
         assert_eq!(
             ledger.counts(),
             LedgerCounts {
@@ -58,56 +78,63 @@ pub(crate) async fn a_torn_tail_is_skipped_and_counted(bed: Bed) {
             "cut at {cut}"
         );
         assert!(ledger.accepting());
+        let rows = bed
+            .store
+            .usage(&default(), UsageBy::Function, None, None)
+            .await
+            .unwrap();
+        assert_eq!(rows[0].invocations % 2, 0, "cut at {cut}");
     }
-    // Without the last line feed only, it is whole.
-    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    bed.ledger().flush().await.unwrap();
-    bed.assert_stored(&[record(0), record(1), record(2)]).await;
 }
 
 pub(crate) async fn garbage_between_records_is_skipped_and_counted(bed: Bed) {
+    let frame = frames(&bed, &(0..5).map(distinct).collect::<Vec<_>>());
+    let mut flipped = frame[4].clone();
+    let end = flipped.len() - 3;
+    flipped[end] ^= 1;
+    let hole = [0; 70_000];
+    let parts: [&[u8]; 9] = [
+        &frame[0],
+        b"MFY1half a frame",
+        &frame[1],
+        &hole,
+        &frame[2],
+        b"\xff\xfe",
+        &flipped,
+        &frame[3],
+        b"MFY1\xff\xff\xff\xff",
+    ];
+    leave(&bed.spool_dir(), "garbage", &parts);
     let ledger = bed.ledger();
-    let path = files(&bed.spool_dir()).pop().unwrap();
-    for (number, garbage) in (0..).zip([
-        b"half a line".as_slice(),
-        b"\xff\xfe\n\n\n",
-        b"00000000 {}",
-        &[0; 70_000],
-    ]) {
-        append(&path, garbage);
-        ledger.record(&record(number));
-    }
-    // One bit of a record.
-    ledger.record(&record(99));
-    let mut bytes = fs::read(&path).unwrap();
-    let end = bytes.len() - 10;
-    bytes[end] ^= 1;
-    fs::write(&path, bytes).unwrap();
     ledger.flush().await.unwrap();
-    bed.assert_stored(&[record(0), record(1), record(2), record(3)]).await;
+    bed.assert_stored(&(0..4).map(distinct).collect::<Vec<_>>()).await;
     assert_eq!(
         ledger.counts(),
         LedgerCounts {
-            damaged: 5,
+            damaged: 3,
             ..LedgerCounts::default()
         }
     );
     let aside = fs::read(bed.spool_dir().join("rejected")).unwrap();
     let found = |part: &[u8]| aside.windows(part.len()).any(|window| window == part);
     assert!(
-        found(b"half a line") && found(b"00000000 {}"),
+        found(b"MFY1half a frame") && found(&flipped),
         "what was skipped is kept"
     );
 }
 
-pub(crate) async fn lines_of_another_version_are_set_aside(bed: Bed) {
+pub(crate) async fn frames_of_another_version_are_set_aside(bed: Bed) {
+    let frame = frames(&bed, &[distinct(1)]);
+    let future = b"from the future";
+    let head = [
+        *b"MFY1",
+        u32::try_from(future.len()).unwrap().to_le_bytes(),
+        crc32fast::hash(future).to_le_bytes(),
+    ];
+    leave(&bed.spool_dir(), "future", &[head.as_flattened(), future, &frame[0]]);
     let ledger = bed.ledger();
-    let json = r#"{"id":"from the future"}"#;
-    let line = format!("\n{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
-    append(&files(&bed.spool_dir()).pop().unwrap(), line.as_bytes());
-    ledger.record(&record(1));
     ledger.flush().await.unwrap();
-    bed.assert_stored(&[record(1)]).await;
+    bed.assert_stored(&[distinct(1)]).await;
     assert_eq!(
         ledger.counts(),
         LedgerCounts {
@@ -115,16 +142,27 @@ pub(crate) async fn lines_of_another_version_are_set_aside(bed: Bed) {
             ..LedgerCounts::default()
         }
     );
-    assert!(
-        fs::read_to_string(bed.spool_dir().join("rejected"))
-            .unwrap()
-            .contains(line.trim())
-    );
+    let aside = fs::read(bed.spool_dir().join("rejected")).unwrap();
+    assert!(aside.windows(future.len()).any(|window| window == future));
+}
+
+pub(crate) async fn more_than_fits_one_file_goes_into_several(bed: Bed) {
+    let large = "x".repeat(200 << 10);
+    let ledger = bed.ledger();
+    let records: Vec<_> = (0..50).map(|number| printing(number, &[&large])).collect();
+    for record in &records {
+        ledger.record(record);
+    }
+    assert!(spool_files(&bed.spool_dir()).len() >= 3);
+    ledger.flush().await.unwrap();
+    bed.assert_stored(&records).await;
+    assert_eq!(spool_files(&bed.spool_dir()).len(), 1);
+    assert_eq!(ledger.counts(), LedgerCounts::default());
 }
 
 pub(crate) async fn a_full_spool_refuses_until_it_is_drained(bed: Bed) {
     let limits = LedgerLimits {
-        spool_bytes_max: 2_000,
+        spool_bytes_max: 700,
         ..LedgerLimits::default()
     };
     let ledger = Ledger::open(&bed.spool_dir(), bed.store.clone(), limits.clone()).unwrap();
@@ -149,19 +187,25 @@ pub(crate) async fn a_full_spool_refuses_until_it_is_drained(bed: Bed) {
 pub(crate) async fn a_full_disk_refuses_and_recovers(bed: Bed) {
     let ledger = bed.ledger();
     ledger.record(&record(0));
-    // The next spool file is one that takes no byte.
-    std::os::unix::fs::symlink("/dev/full", next_file(&bed.spool_dir())).unwrap();
-    ledger.flush().await.unwrap();
-    assert!(ledger.accepting());
-    ledger.record(&record(1));
+    // The next spool file cannot be made, which is found out when the active one is full: by the fourth of these.
+    let next = next_file(&bed.spool_dir());
+    fs::write(&next, "").unwrap();
+    let large = "x".repeat(1 << 20);
+    let records: Vec<_> = (1..5).map(|number| printing(number, &[&large])).collect();
+    for record in &records {
+        ledger.record(record);
+    }
+    // The reserve was given up for it, and what was printed afterwards is not kept.
     assert!(!ledger.accepting());
-    ledger.record(&record(2));
+    ledger.record(&printing(5, &["not kept"]));
+    ledger.record(&record(6));
+    fs::remove_file(&next).unwrap();
     ledger.flush().await.unwrap();
     assert!(ledger.accepting());
-    ledger.record(&record(3));
-    assert!(ledger.accepting());
+    ledger.record(&record(7));
     ledger.flush().await.unwrap();
-    bed.assert_stored(&[record(0), record(1), record(2), record(3)]).await;
+    let all = [&[record(0)][..], &records, &[record(5), record(6), record(7)]].concat();
+    bed.assert_stored(&all).await;
     assert_eq!(ledger.counts(), LedgerCounts::default());
 }
 

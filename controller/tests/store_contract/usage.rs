@@ -79,7 +79,7 @@ pub(crate) async fn usage_is_summed_by_function_version_and_day(bed: Bed) {
             .unwrap(),
         []
     );
-    bed.store.insert_records(&some_usage()).await.unwrap();
+    bed.insert(&some_usage()).await.unwrap();
     let of = |name: &str, version, sums| UsageRow {
         function: Some(name.to_owned()),
         version,
@@ -121,7 +121,7 @@ pub(crate) async fn the_range_of_time_includes_its_start_and_excludes_its_end(be
             ..record(i)
         })
         .collect();
-    bed.store.insert_records(&records).await.unwrap();
+    bed.insert(&records).await.unwrap();
     for (from, to, expected) in [
         (None, None, 4),
         (Some(DAY_MS), None, 3),
@@ -144,13 +144,13 @@ pub(crate) async fn usage_outlives_the_function(bed: Bed) {
         .deploy(&default(), &function("hello"), digest(1), &config(64), 1)
         .await
         .unwrap();
-    bed.store.insert_records(&[record(1)]).await.unwrap();
+    bed.insert(&[record(1)]).await.unwrap();
     bed.store
         .delete_function(&default(), &function("hello"), 2)
         .await
         .unwrap();
     // Nor does a record need one: it may arrive after the deletion.
-    bed.store.insert_records(&[record(2)]).await.unwrap();
+    bed.insert(&[record(2)]).await.unwrap();
     bed.assert_stored(&[record(1), record(2)]).await;
 }
 
@@ -160,14 +160,14 @@ pub(crate) async fn a_sum_that_does_not_fit_is_an_error(bed: Bed) {
         bytes_in: most,
         ..record(number)
     };
-    bed.store.insert_records(&[largest(1)]).await.unwrap();
+    bed.insert(&[largest(1)]).await.unwrap();
     let rows = bed
         .store
         .usage(&default(), UsageBy::Function, None, None)
         .await
         .unwrap();
     assert_eq!(rows[0].bytes_in, most);
-    bed.store.insert_records(&[largest(2)]).await.unwrap();
+    bed.insert(&[largest(2)]).await.unwrap();
     for by in [UsageBy::Function, UsageBy::Version, UsageBy::Day] {
         let refused = bed.store.usage(&default(), by, None, None).await;
         assert!(matches!(refused, Err(StoreError::OutOfRange(_))), "{refused:?}");

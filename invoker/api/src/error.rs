@@ -26,6 +26,8 @@ pub enum InvokeErrorKind {
     Cancelled,
     /// No room to run one more instance now; nothing was started.
     Overloaded,
+    /// The function has as many instances as it may have, all are busy, and so is its queue; nothing was started.
+    ConcurrencyLimit,
     /// The artifact is missing or is not what its digest says; nothing was started.
     ArtifactUnavailable,
     /// A fault of the platform itself.
@@ -38,7 +40,11 @@ impl InvokeErrorKind {
     pub fn is_function_fault(self) -> bool {
         match self {
             Self::Trapped | Self::Failed | Self::BadResponse | Self::MemoryExceeded | Self::DeadlineExceeded => true,
-            Self::Cancelled | Self::Overloaded | Self::ArtifactUnavailable | Self::Internal => false,
+            Self::Cancelled
+            | Self::Overloaded
+            | Self::ConcurrencyLimit
+            | Self::ArtifactUnavailable
+            | Self::Internal => false,
         }
     }
 }

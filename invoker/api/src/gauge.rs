@@ -66,11 +66,14 @@ pub struct Gauge {
     start: AtomicU8,
     finished: AtomicBool,
     duration_us: AtomicU64,
+    queue_us: AtomicU64,
+    code_us: AtomicU64,
     init_us: AtomicU64,
     cpu_ns: AtomicU64,
     memory_peak_bytes: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    outbound_requests: AtomicU64,
     logs: Mutex<Logs>,
 }
 
@@ -109,6 +112,28 @@ impl Gauge {
         self.cpu_ns.store(0, Relaxed);
         self.memory_peak_bytes.store(0, Relaxed);
         drop(self.take_logs());
+    }
+
+    /// Adds time for which the invocation waited until it might have an instance.
+    pub fn add_queue_us(&self, us: u64) {
+        self.queue_us.fetch_add(us, Relaxed);
+    }
+
+    /// Time spent waiting for an instance; not in the duration.
+    #[must_use]
+    pub fn queue_us(&self) -> u64 {
+        self.queue_us.load(Relaxed)
+    }
+
+    /// Adds time for which the invocation waited for code that was not in memory: fetched, loaded, or compiled again.
+    pub fn add_code_us(&self, us: u64) {
+        self.code_us.fetch_add(us, Relaxed);
+    }
+
+    /// Time spent waiting for code; not in the duration.
+    #[must_use]
+    pub fn code_us(&self) -> u64 {
+        self.code_us.load(Relaxed)
     }
 
     /// Adds the time that making the instance took.
@@ -164,6 +189,17 @@ impl Gauge {
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
         self.bytes_out.load(Relaxed)
+    }
+
+    /// Counts a request that the guest sends.
+    pub fn add_outbound_request(&self) {
+        self.outbound_requests.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that the guest has sent, whatever became of them.
+    #[must_use]
+    pub fn outbound_requests(&self) -> u64 {
+        self.outbound_requests.load(Relaxed)
     }
 
     /// Changes what was printed; the closure must be short, other writers wait.

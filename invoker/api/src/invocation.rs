@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, FunctionName, Gauge, InvocationId, InvokeError, Isolation, Namespace};
+use crate::{
+    AllowedHost, CodeKey, Digest, FunctionName, Gauge, InvocationId, InvokeError, Isolation, Namespace, SnapshotMode,
+};
 
 /// A streamed body. The response's body ends, well or with an error, only after the guest has ended.
 pub type Body = UnsyncBoxBody<Bytes, InvokeError>;
@@ -53,6 +55,10 @@ pub struct Limits {
     pub timeout: Duration,
     /// Invocations that one instance serves before it is given up; at least 1.
     pub requests_per_instance_max: u32,
+    /// Instances of the version that are alive at once; more calls wait for one of them. At least 1.
+    pub instances_max: u32,
+    /// Instances of the version that are kept although nobody calls.
+    pub warm_min: u32,
 }
 
 /// Which code to run and how; made once per version and shared by its invocations.
@@ -74,8 +80,20 @@ pub struct Target {
     pub limits: Limits,
     /// Which of its invocations may share an instance.
     pub isolation: Isolation,
+    /// Whether its instances begin initialised.
+    pub snapshot: SnapshotMode,
     /// Environment variables of the guest; nothing of the host's environment is added.
     pub env: Vec<(String, String)>,
+    /// Hosts that the guest may send requests to.
+    pub allow_hosts: Vec<AllowedHost>,
+}
+
+impl Target {
+    /// The code that its instances are made of.
+    #[must_use]
+    pub fn code(&self) -> CodeKey {
+        CodeKey::new(self.artifact, self.snapshot)
+    }
 }
 
 /// What the guest is given.
@@ -96,8 +114,8 @@ pub enum Input {
 pub struct Invocation {
     /// Names this attempt.
     pub id: InvocationId,
-    /// Stays the same over the attempts of one event.
-    pub event_id: String,
+    /// Stays the same over the attempts of one event; `None` where it is the id of the invocation.
+    pub event_id: Option<String>,
     /// Counts from 1.
     pub attempt: u32,
     /// What to run.

@@ -1,17 +1,30 @@
 //! The one seam between controller and invoker.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Digest, Invocation, InvokeError, Kind, Output, PrepareError};
+use crate::{
+    CodeCounters, CodeKey, Digest, FunctionName, Invocation, InvokeError, Namespace, Output, PrepareError, Prepared,
+    Target,
+};
 
-/// What is known of an artifact once it was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prepared {
-    /// How its function is called.
-    pub kind: Kind,
-    /// Size of the native code that was made of it, in bytes.
-    pub code_bytes: u64,
+/// What an invoker has of one version at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolState {
+    /// Instances that wait for a call.
+    pub idle: u32,
+    /// Instances that serve one, or are being made for one.
+    pub running: u32,
+    /// Calls that wait for an instance.
+    pub waiting: u32,
+    /// Memory of its instances that is really there, in bytes; an estimate.
+    pub resident_bytes: u64,
+    /// Its native code in memory, in bytes; `None` while it is not loaded.
+    pub code_bytes: Option<u64>,
+    /// It was found out that an instance of it can serve one call only.
+    pub single_use: bool,
 }
 
 /// Runs functions. Dropping a returned future or body cancels the invocation and destroys its instance.
@@ -28,6 +41,28 @@ pub trait Invoke: Send + Sync {
     /// # Errors
     /// Says what is wrong with the artifact; nothing of it is kept then.
     async fn prepare(&self, digest: Digest, wasm: Bytes) -> Result<Prepared, PrepareError>;
+
+    /// From now on `target` is the version of its function that is called: what waits for calls of other versions is given
+    /// up, and as many instances as the version wants are kept warm. They are made in the background.
+    async fn deployed(&self, target: Arc<Target>);
+
+    /// The function is no more: what waits for its calls is given up.
+    async fn deleted(&self, namespace: &Namespace, function: &FunctionName);
+
+    /// What there is of a version at the moment.
+    async fn pool_state(&self, target: &Arc<Target>) -> PoolState;
+
+    /// Has this code in memory when it returns, so that the next call need not wait for it. Makes it if there is none.
+    ///
+    /// # Errors
+    /// When its artifact cannot be had or compiled.
+    async fn prefetch(&self, code: CodeKey) -> Result<Prepared, InvokeError>;
+
+    /// What is known of code that was made here and is still kept; never makes any.
+    async fn prepared(&self, code: CodeKey) -> Option<Prepared>;
+
+    /// What became of loading code so far.
+    fn code_counters(&self) -> CodeCounters;
 }
 
 /// Where an invoker gets the bytes of an artifact that it has no native code for.

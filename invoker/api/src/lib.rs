@@ -3,6 +3,9 @@
 //! The controller holds an `Arc<dyn Invoke>` and cannot tell whether the invoker lives in its own process or in another
 //! one. Nothing here knows wasmtime, sockets or a database.
 
+mod allowed_host;
+mod code;
+mod destination;
 mod error;
 mod gauge;
 mod ids;
@@ -10,9 +13,12 @@ mod invocation;
 mod invoke;
 mod isolation;
 
+pub use allowed_host::AllowedHost;
+pub use code::{CodeCounters, CodeKey, Init, Prepared, SnapshotMode};
+pub use destination::{Destination, Host};
 pub use error::{InvokeError, InvokeErrorKind, PrepareError, PrepareErrorKind};
 pub use gauge::{Gauge, LogEntry, LogStream, Logs, Start};
 pub use ids::{Digest, FunctionName, InvocationId, Namespace, ParseError};
 pub use invocation::{Body, Input, Invocation, Kind, Limits, Output, Target};
-pub use invoke::{ArtifactSource, Invoke, Prepared};
+pub use invoke::{ArtifactSource, Invoke, PoolState};
 pub use isolation::Isolation;

@@ -1,6 +1,6 @@
 //! How a function is to be run: what the flags of a deployment say about it.
 
-use mayfly_invoker_api::Isolation;
+use mayfly_invoker_api::{AllowedHost, Isolation, SnapshotMode};
 
 use crate::api::{Config, ConfigRequest};
 use crate::error::CliError;
@@ -24,6 +24,18 @@ pub(super) struct Settings {
     #[arg(long, value_name = "N")]
     max_requests_per_instance: Option<u32>,
 
+    /// Instances that are kept warm although nobody calls
+    #[arg(long, value_name = "N")]
+    min_warm: Option<u32>,
+
+    /// Instances that may be alive at once; more calls wait for one of them
+    #[arg(long, value_name = "N")]
+    max_instances: Option<u32>,
+
+    /// Whether its `wizer-initialize` export is run once, at deploy: auto (if that works), on, or off
+    #[arg(long, value_name = "MODE")]
+    snapshot: Option<SnapshotMode>,
+
     /// Environment variable of the function; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_env)]
     env: Vec<(String, String)>,
@@ -31,6 +43,15 @@ pub(super) struct Settings {
     /// Take away an environment variable that an earlier version had; may be repeated
     #[arg(long, value_name = "KEY")]
     unset_env: Vec<String>,
+
+    /// Host that the function may send requests to, as api.example.com (ports 80 and 443), HOST:PORT, *.example.com, or *
+    /// for any public host; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    allow_host: Vec<AllowedHost>,
+
+    /// Take away the hosts that an earlier version was allowed; those of --allow-host take their place
+    #[arg(long)]
+    no_allow_hosts: bool,
 }
 
 impl Settings {
@@ -46,6 +67,9 @@ impl Settings {
         let mut env = latest.map(|config| config.env.clone()).unwrap_or_default();
         env.retain(|key, _| !self.unset_env.contains(key));
         env.extend(self.env.iter().cloned());
+        let earlier = latest.filter(|_| !self.no_allow_hosts);
+        let mut allow_hosts = earlier.map(|config| config.allow_hosts.clone()).unwrap_or_default();
+        allow_hosts.extend(self.allow_host.iter().map(ToString::to_string));
         Ok(ConfigRequest {
             memory_mib: self.memory.or(latest.map(|config| config.memory_mib)),
             timeout_ms: self.timeout.or(latest.map(|config| config.timeout_ms)),
@@ -57,7 +81,14 @@ impl Settings {
             max_requests_per_instance: self
                 .max_requests_per_instance
                 .or(latest.map(|config| config.max_requests_per_instance)),
+            min_warm: self.min_warm.or(latest.map(|config| config.min_warm)),
+            max_instances: self.max_instances.or(latest.map(|config| config.max_instances)),
+            snapshot: self
+                .snapshot
+                .map(|mode| mode.as_str().to_owned())
+                .or(latest.map(|config| config.snapshot.clone())),
             env,
+            allow_hosts,
         })
     }
 }
@@ -71,7 +102,7 @@ fn parse_env(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -81,8 +112,13 @@ mod tests {
             timeout: None,
             isolation: None,
             max_requests_per_instance: None,
+            min_warm: None,
+            max_instances: None,
+            snapshot: None,
             env: Vec::new(),
             unset_env: Vec::new(),
+            allow_host: Vec::new(),
+            no_allow_hosts: false,
         }
     }
 
@@ -108,7 +144,11 @@ mod tests {
                 timeout_ms: None,
                 isolation: None,
                 max_requests_per_instance: None,
-                env: env(&[("A", "1")])
+                min_warm: None,
+                max_instances: None,
+                snapshot: None,
+                env: env(&[("A", "1")]),
+                allow_hosts: BTreeSet::new(),
             }
         );
     }
@@ -120,10 +160,15 @@ mod tests {
             timeout_ms: 1000,
             isolation: "invocation".to_owned(),
             max_requests_per_instance: 7,
+            min_warm: 1,
+            max_instances: 9,
+            snapshot: "off".to_owned(),
             env: env(&[("A", "1"), ("B", "2"), ("C", "3")]),
+            allow_hosts: ["a.example".to_owned()].into(),
         };
         let given = Settings {
             timeout: Some(5000),
+            max_instances: Some(3),
             env: vec![("B".to_owned(), "two".to_owned())],
             unset_env: vec!["C".to_owned(), "D".to_owned()],
             ..settings()
@@ -137,7 +182,11 @@ mod tests {
                 timeout_ms: Some(5000),
                 isolation: Some("invocation".to_owned()),
                 max_requests_per_instance: Some(7),
-                env: expected
+                min_warm: Some(1),
+                max_instances: Some(3),
+                snapshot: Some("off".to_owned()),
+                env: expected,
+                allow_hosts: ["a.example".to_owned()].into(),
             }
         );
     }
@@ -150,6 +199,35 @@ mod tests {
             ..settings()
         };
         assert_eq!(given.over(None).unwrap_err().kind().exit_code(), 2);
+    }
+
+    #[test]
+    fn hosts_are_added_unless_the_earlier_ones_are_taken_away() {
+        let latest = Config {
+            memory_mib: 64,
+            timeout_ms: 1000,
+            isolation: "auto".to_owned(),
+            max_requests_per_instance: 7,
+            min_warm: 0,
+            max_instances: 9,
+            snapshot: "auto".to_owned(),
+            env: BTreeMap::new(),
+            allow_hosts: ["a.example".to_owned()].into(),
+        };
+        for (no_allow_hosts, given, expected) in [
+            (false, vec![], vec!["a.example"]),
+            (false, vec!["B.example."], vec!["a.example", "b.example"]),
+            (true, vec![], vec![]),
+            (true, vec!["b.example:81"], vec!["b.example:81"]),
+        ] {
+            let given = Settings {
+                allow_host: given.into_iter().map(|host| host.parse().unwrap()).collect(),
+                no_allow_hosts,
+                ..settings()
+            };
+            let hosts = given.over(Some(&latest)).unwrap().allow_hosts;
+            assert_eq!(hosts, expected.into_iter().map(str::to_owned).collect());
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(in crate::admin) async fn delete(
         .delete_function(&namespace, &name, admin.parts.clock.unix_ms())
         .await?;
     admin.ingress.routes.forget(&namespace, &name).await;
+    admin.parts.invoker.deleted(&namespace, &name).await;
     if !existed {
         return Err(Problem::new(
             Code::FunctionNotFound,

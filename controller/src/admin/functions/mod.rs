@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::admin::Admin;
 use crate::admin::extract::time;
 use crate::store::{FunctionConfig, Version};
-use mayfly_invoker_api::Namespace;
+use mayfly_invoker_api::{Init, Namespace, SnapshotMode};
 
 /// A function at its latest version.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,6 +51,38 @@ impl FunctionView {
             url,
             config: version.config,
             created_at: time(version.created_at_ms),
+        }
+    }
+}
+
+/// Whether instances begin with what the function's init function has left.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SnapshotView {
+    taken: bool,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::admin) reason: Option<String>,
+    /// Processor time of the init function at deploy, in microseconds; no instance runs it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_saved_us: Option<u64>,
+}
+
+impl SnapshotView {
+    fn of(mode: SnapshotMode, init: &Init) -> Self {
+        let without = |reason: &str| Self {
+            taken: false,
+            reason: Some(reason.to_owned()),
+            init_saved_us: None,
+        };
+        match (init, mode) {
+            (Init::Absent, _) => without("the component exports no function named wizer-initialize"),
+            (Init::PerInstance { .. }, SnapshotMode::Off) => without("it was deployed with snapshots switched off"),
+            (Init::PerInstance { reason }, _) => without(reason),
+            (Init::Snapshot { init_us }, _) => Self {
+                taken: true,
+                reason: None,
+                init_saved_us: Some(*init_us),
+            },
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Does what the request's path says, mostly bad things, each of which a host has to survive.
 
 mod answer;
+mod attack;
+mod bombs;
+mod pry;
 mod request;
+mod wire;
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +58,7 @@ impl Guest for Misbehave {
                 spin_loop();
             },
             "/trap" => panic!("the request asked for this trap"),
-            _ => Answer::begin(out, 404).end(),
+            _ => attack::handle(&wish, request, out),
         }
     }
 }

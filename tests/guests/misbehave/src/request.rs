@@ -17,10 +17,16 @@ impl Wish {
 
     /// The parameter called `name`, or `default` when it is missing or not a number.
     pub(crate) fn number(&self, name: &str, default: u64) -> u64 {
+        self.text(name).parse().unwrap_or(default)
+    }
+
+    /// The parameter called `name` as it stands there, or nothing.
+    pub(crate) fn text(&self, name: &str) -> &str {
         let query = self.0.split_once('?').map_or("", |(_, query)| query);
         let mut parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
-        let value = parameters.find_map(|(key, value)| (key == name).then_some(value));
-        value.and_then(|value| value.parse().ok()).unwrap_or(default)
+        parameters
+            .find_map(|(key, value)| (key == name).then_some(value))
+            .unwrap_or_default()
     }
 }
 
@@ -42,7 +48,7 @@ pub(crate) fn describe(request: &IncomingRequest) -> Value {
     })
 }
 
-fn method(method: &Method) -> String {
+pub(crate) fn method(method: &Method) -> String {
     match method {
         Method::Other(name) => name.clone(),
         known => format!("{known:?}").trim_start_matches("Method::").to_uppercase(),
