@@ -115,7 +115,7 @@ pub(crate) const HOSTCALL_BYTES_MAX: usize = 8 << 20;
 /// Live component-model handles of one store.
 pub(crate) const HANDLES_MAX: usize = 10_000;
 /// Host resources of one store; each may hold [`HEADER_BYTES_MAX`] of the host's memory.
-pub(crate) const RESOURCES_MAX: usize = 500;
+pub(crate) const RESOURCES_MAX: usize = 400;
 /// Host resources that an idle instance may hold on to; one that leaks more is given up before it runs out.
 pub(crate) const LEAKED_RESOURCES_MAX: usize = RESOURCES_MAX / 2;
 /// Invocations after which an instance is looked at for leaks.

@@ -48,6 +48,7 @@ fn code_settings() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .concurrency_support(false)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .async_stack_zeroing(true)
