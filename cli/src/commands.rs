@@ -61,6 +61,10 @@ pub(crate) enum Command {
         /// Initialise the component first
         #[arg(long)]
         snapshot: bool,
+
+        /// Take one of WASI 0.3 too
+        #[arg(long = "wasi-0-3")]
+        wasi_0_3: bool,
     },
 }
 
@@ -97,7 +101,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Client(command) => run_client(cli.global, &command)?,
         Command::Completions(args) => completions::run(&args, Cli::command())?,
         Command::Explain(args) => explain::run(&args, cli.global.json)?,
-        Command::Compile { snapshot } => return Ok(mayfly_invoker::compile_child_main(snapshot)),
+        Command::Compile { snapshot, wasi_0_3 } => {
+            return Ok(mayfly_invoker::compile_child_main(snapshot, serve::wasi(wasi_0_3)));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use mayfly_controller::clock::SystemClock;
 use mayfly_controller::ledger::{Ledger, LedgerLimits};
 use mayfly_controller::store::{Database, Store, StoreError};
 use mayfly_controller::{ArtifactFolder, Bounds, Controller, Parts, knows_token, make_admin_token};
-use mayfly_invoker::{Invoker, PrivateNetwork};
+use mayfly_invoker::{Invoker, PrivateNetwork, Wasi};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
@@ -99,6 +99,10 @@ pub(crate) struct Args {
     )]
     pub(crate) allow_private_network: Vec<PrivateNetwork>,
 
+    /// Take http functions of WASI 0.3 too. It is a preview, and every call of every function costs a little more for it
+    #[arg(long = "wasi-0-3", env = "MAYFLY_WASI_0_3")]
+    pub(crate) wasi_0_3: bool,
+
     /// Record nothing: for measuring what recording costs. There are no invocations, logs or usage to see, and nothing
     /// can be billed
     #[arg(long, hide = true)]
@@ -175,6 +179,7 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
         cache_key: dir.cache_key()?,
         compiler_command: vec![compiler.into(), "compile".into()],
         private_networks: args.allow_private_network.clone(),
+        wasi: wasi(args.wasi_0_3),
         bounds: mayfly_invoker::Bounds {
             instances_max: args.max_concurrency + INSTANCES_SPARE.min(args.max_concurrency),
             instance_memory_bytes: instance_memory_bytes(args.instance_memory),
@@ -197,6 +202,11 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
             ..Bounds::default()
         },
     })
+}
+
+/// Which guests are taken.
+pub(crate) fn wasi(with_preview: bool) -> Wasi {
+    if with_preview { Wasi::WithPreview } else { Wasi::Stable }
 }
 
 /// Memory for instances: what was asked for, else a share of what there is.

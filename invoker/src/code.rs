@@ -97,7 +97,7 @@ type Loading = Shared<BoxFuture<'static, Result<Arc<Code>, InvokeError>>>;
 
 impl CodeStore {
     pub(crate) fn open(config: Config, engine: &Engine, artifacts: Arc<dyn ArtifactSource>) -> wasmtime::Result<Self> {
-        let linker = state::linker(engine)?;
+        let linker = state::linker(engine, config.wasi)?;
         let cache = Arc::new(Cache::open(&config, engine::compatibility(engine))?);
         let in_memory = moka::sync::Cache::builder()
             .weigher(|_, code: &Arc<Code>| u32::try_from(code.bytes.max(CODE_WEIGHT_BYTES_MIN)).unwrap_or(u32::MAX))
@@ -272,9 +272,14 @@ impl CodeStore {
         let compiled = self.compile(key, &wasm).await;
         let compiled = compiled.map_err(|error| {
             tracing::error!(%digest, %error, "an accepted artifact no longer compiles");
+            let why = match error.kind() {
+                // Said in the terms of the file, and there may be a remedy in it.
+                PrepareErrorKind::NoUsableExport | PrepareErrorKind::UnsupportedImport => error.to_string(),
+                _ => "it could not be compiled again".to_owned(),
+            };
             InvokeError::new(
                 InvokeErrorKind::ArtifactUnavailable,
-                "the function's artifact could not be compiled again",
+                format!("the function's file was accepted once and is not any more: {why}"),
             )
         })?;
         if let Init::PerInstance { reason } = &compiled.init {

@@ -2,8 +2,8 @@
 //! of the compiler is not a crash of the server. The process runs as the server's user; it is no wall against a file that
 //! takes the compiler over.
 //!
-//! The parent sends the wasm bytes on standard input, and `--snapshot` on the command line when the component may be
-//! initialised first. The child answers with one line of JSON, the [`Verdict`], and,
+//! The parent sends the wasm bytes on standard input, and on the command line `--snapshot` when the component may be
+//! initialised first and `--wasi-0-3` when it may be built for that version. The child answers with one line of JSON, the [`Verdict`], and,
 //! if that is good, with the native code until end of file.
 
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use wasmtime::component::Component;
 
 use crate::config::{
     CODE_PIECE_BYTES, COMPILE_CPU_SECONDS_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_OUTPUT_BYTES_MAX, Config,
-    REASON_CHARS_MAX,
+    REASON_CHARS_MAX, Wasi,
 };
 use crate::guest::GuestPre;
 use crate::inspect::{self, Inspected};
@@ -106,6 +106,7 @@ fn spawn(config: &Config, snapshot: bool) -> Result<Child, PrepareError> {
     Command::new(program)
         .args(arguments)
         .args(snapshot.then_some("--snapshot"))
+        .args((config.wasi == Wasi::WithPreview).then_some("--wasi-0-3"))
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -174,18 +175,18 @@ impl Verdict {
 
 /// The whole life of a compiling process: standard input to standard output.
 #[must_use]
-pub fn compile_child_main(snapshot: bool) -> ExitCode {
-    match child_main(snapshot) {
+pub fn compile_child_main(snapshot: bool, wasi: Wasi) -> ExitCode {
+    match child_main(snapshot, wasi) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn child_main(snapshot: bool) -> std::io::Result<()> {
+fn child_main(snapshot: bool, wasi: Wasi) -> std::io::Result<()> {
     confine()?;
     let mut wasm = Vec::new();
     std::io::stdin().lock().read_to_end(&mut wasm)?;
-    let (verdict, code) = match compile_here(wasm, snapshot) {
+    let (verdict, code) = match compile_here(wasm, snapshot, wasi) {
         Ok((kind, init, code)) => (
             Verdict::Compiled {
                 kind,
@@ -217,23 +218,23 @@ fn confine() -> std::io::Result<()> {
     Ok(())
 }
 
-fn compile_here(wasm: Vec<u8>, snapshot: bool) -> Result<(Kind, Init, Vec<u8>), PrepareError> {
+fn compile_here(wasm: Vec<u8>, snapshot: bool, wasi: Wasi) -> Result<(Kind, Init, Vec<u8>), PrepareError> {
     let failed = |error: wasmtime::Error| PrepareError::new(PrepareErrorKind::CompileFailed, format!("{error:#}"));
     let Inspected {
         component,
         kind,
         has_init,
-    } = inspect::inspect(wasm)?;
+    } = inspect::inspect(wasm, wasi)?;
     let (init, component) = if has_init {
         initialised(component, snapshot)
     } else {
         (Init::Absent, component)
     };
-    let engine = engine::compiling().map_err(failed)?;
+    let engine = engine::compiling(wasi).map_err(failed)?;
     let component = Component::new(&engine, &component).map_err(failed)?;
     // Linking here tells of imports and exports that have a known name and another shape.
     let refused = |kind| move |error: wasmtime::Error| PrepareError::new(kind, format!("{error:#}"));
-    let pre = state::linker(&engine)
+    let pre = state::linker(&engine, wasi)
         .and_then(|linker| linker.instantiate_pre(&component))
         .map_err(refused(PrepareErrorKind::UnsupportedImport))?;
     GuestPre::new(pre, kind, &init).map_err(refused(PrepareErrorKind::NoUsableExport))?;

@@ -20,8 +20,21 @@ pub struct Config {
     pub compiler_command: Vec<OsString>,
     /// Networks that are not public and that functions may reach nevertheless, if their allow lists name the hosts.
     pub private_networks: Vec<PrivateNetwork>,
+    /// Which guests are taken.
+    pub wasi: Wasi,
     /// How much of the machine may be used.
     pub bounds: Bounds,
+}
+
+/// The versions of WASI that guests may be built for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wasi {
+    /// 0.2, and preview 1, which becomes 0.2.
+    #[default]
+    Stable,
+    /// Beside them 0.3, which its makers call unfinished. The engine then keeps books for asynchronous guests, which
+    /// every call pays for.
+    WithPreview,
 }
 
 /// How much of the machine an invoker may use.

@@ -10,17 +10,18 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use crate::config::{
     Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, DECOMMIT_BATCH_SLOTS, FIBER_STACK_BYTES, INIT_GROWTH_BYTES,
     MEMORIES_PER_COMPONENT_MAX, MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX,
-    TABLE_KEPT_BYTES, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES,
+    TABLE_KEPT_BYTES, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES, Wasi,
 };
 
 /// An engine that only compiles.
-pub(crate) fn compiling() -> Result<Engine> {
-    Engine::new(&code_settings())
+pub(crate) fn compiling(wasi: Wasi) -> Result<Engine> {
+    Engine::new(&code_settings(wasi))
 }
 
 /// An engine that runs a guest's init function in a compiling process: as the others do, but in little address space.
 pub(crate) fn initialising() -> Result<Engine> {
-    let mut config = code_settings();
+    // A guest of 0.3 cannot be made here, and then every instance runs its init function.
+    let mut config = code_settings(Wasi::Stable);
     config
         .memory_reservation(0)
         .memory_reservation_for_growth(INIT_GROWTH_BYTES)
@@ -30,8 +31,8 @@ pub(crate) fn initialising() -> Result<Engine> {
 }
 
 /// The engine that runs guests; its clock is a [`Ticker`](crate::ticker::Ticker).
-pub(crate) fn serving(bounds: &Bounds) -> Result<Engine> {
-    let mut config = code_settings();
+pub(crate) fn serving(bounds: &Bounds, wasi: Wasi) -> Result<Engine> {
+    let mut config = code_settings(wasi);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(bounds)));
     Engine::new(&config)
 }
@@ -44,11 +45,11 @@ pub(crate) fn compatibility(engine: &Engine) -> u64 {
 }
 
 /// All that shapes native code or what a guest may contain. Proposals that no supported language needs stay off.
-fn code_settings() -> Config {
+fn code_settings(wasi: Wasi) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        .concurrency_support(false)
+        .concurrency_support(wasi == Wasi::WithPreview)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .async_stack_zeroing(true)
@@ -101,12 +102,13 @@ mod tests {
 
     #[test]
     fn code_of_the_compiling_engine_runs_on_the_serving_one() {
-        let compiling = compiling().unwrap();
-        let serving = serving(&Bounds {
+        let bounds = Bounds {
             instances_max: 2,
             ..Bounds::default()
-        })
-        .unwrap();
-        assert_eq!(compatibility(&compiling), compatibility(&serving));
+        };
+        for wasi in [Wasi::Stable, Wasi::WithPreview] {
+            let (compiling, serving) = (compiling(wasi).unwrap(), serving(&bounds, wasi).unwrap());
+            assert_eq!(compatibility(&compiling), compatibility(&serving), "{wasi:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use wasmtime::component::{ComponentExportIndex, Instance, InstancePre};
 use wasmtime::{Result, Store};
 use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
+use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 use crate::bindings::{EventHandler, EventHandlerIndices};
 use crate::config::INIT_FUNCTION;
@@ -14,6 +15,8 @@ use crate::state::State;
 /// What is left per instance is to allocate and to start.
 pub(crate) enum GuestPre {
     Http(Pre<ProxyIndices>),
+    /// The same of WASI 0.3.
+    HttpPreview(Pre<ServiceIndices>),
     Event(Pre<EventHandlerIndices>),
     Command(Pre<CommandIndices>),
 }
@@ -37,11 +40,22 @@ impl GuestPre {
             Init::Absent | Init::Snapshot { .. } => None,
         };
         Ok(match kind {
-            Kind::Http => Self::Http(Pre {
-                exports: ProxyIndices::new(&pre)?,
-                pre,
-                init_function,
-            }),
+            // A component that exports both is called as the finished version.
+            Kind::Http => match ProxyIndices::new(&pre) {
+                Ok(exports) => Self::Http(Pre {
+                    exports,
+                    pre,
+                    init_function,
+                }),
+                Err(not_stable) => match ServiceIndices::new(&pre) {
+                    Ok(exports) => Self::HttpPreview(Pre {
+                        exports,
+                        pre,
+                        init_function,
+                    }),
+                    Err(_) => return Err(not_stable),
+                },
+            },
             Kind::Event => Self::Event(Pre {
                 exports: EventHandlerIndices::new(&pre)?,
                 pre,
@@ -57,7 +71,7 @@ impl GuestPre {
 
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::Http(_) => Kind::Http,
+            Self::Http(_) | Self::HttpPreview(_) => Kind::Http,
             Self::Event(_) => Kind::Event,
             Self::Command(_) => Kind::Command,
         }
@@ -89,6 +103,14 @@ impl<Exports> Pre<Exports> {
 impl Pre<ProxyIndices> {
     /// Makes an instance that is ready to be called.
     pub(crate) async fn instantiate_async(&self, store: &mut Store<State>) -> Result<Proxy> {
+        let instance = self.start(store).await?;
+        self.exports.load(store, &instance)
+    }
+}
+
+impl Pre<ServiceIndices> {
+    /// Makes an instance that is ready to be called.
+    pub(crate) async fn instantiate_async(&self, store: &mut Store<State>) -> Result<Service> {
         let instance = self.start(store).await?;
         self.exports.load(store, &instance)
     }

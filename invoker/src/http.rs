@@ -1,8 +1,10 @@
-//! Calling an http guest: `wasi:http/incoming-handler`, with bodies that stream in both directions.
+//! Calling an http guest: `wasi:http/incoming-handler`, or `wasi:http/handler` of WASI 0.3, with bodies that stream in
+//! both directions.
 //!
 //! A short answer is complete when the guest returns: no task, no channel hop, the length is known. An answer that
 //! begins before the guest has ended goes out as it comes, and the guest runs on in a task that its body owns.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,13 +17,17 @@ use http_body_util::{BodyExt, Full};
 use mayfly_invoker_api::{Body, InvokeError, InvokeErrorKind};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
+use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p3::Request as PreviewRequest;
+use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView};
 
 use crate::call::Call;
 use crate::code::{Code, Reuse};
 use crate::instance::{Guest, Instance, InstanceLease, blame};
+use crate::state::State;
 
 type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
@@ -81,17 +87,46 @@ async fn call_handle(
     request: Request<Body>,
     head: oneshot::Sender<Head>,
 ) -> wasmtime::Result<()> {
-    let Guest::Http(proxy) = &instance.guest else {
-        return Err(wasmtime::Error::msg("the function is not an http function"));
-    };
     let request = request.map(|body| body.map_err(|error| HttpError::InternalError(Some(error.to_string()))));
-    let mut view = instance.store.data_mut().http();
-    let request = view.new_incoming_request(Scheme::Http, request)?;
-    let outparam = view.new_response_outparam(head)?;
-    proxy
-        .wasi_http_incoming_handler()
-        .call_handle(&mut instance.store, request, outparam)
-        .await
+    match &instance.guest {
+        Guest::Http(proxy) => {
+            let mut view = instance.store.data_mut().http();
+            let request = view.new_incoming_request(Scheme::Http, request)?;
+            let outparam = view.new_response_outparam(head)?;
+            proxy
+                .wasi_http_incoming_handler()
+                .call_handle(&mut instance.store, request, outparam)
+                .await
+        }
+        // Boxed: few guests are of this sort, and every call would carry the room for them.
+        Guest::HttpPreview(service) => Box::pin(call_service(&mut instance.store, service, request, head)).await,
+        Guest::Event(_) => Err(wasmtime::Error::msg("the function is not an http function")),
+    }
+}
+
+/// The same for a guest of WASI 0.3. It has ended when all its tasks have, not when it has returned its response.
+async fn call_service<B>(
+    store: &mut Store<State>,
+    service: &Service,
+    request: Request<B>,
+    head: oneshot::Sender<Head>,
+) -> wasmtime::Result<()>
+where
+    B: http_body::Body<Data = Bytes, Error = HttpError> + Send + 'static,
+{
+    // Whether the request's body arrived whole is what its body itself says.
+    let (request, _arrived) = PreviewRequest::from_http(store.data_mut().http().hooks, request);
+    let handled = store.run_concurrent(async move |accessor| {
+        let answer = match service.handle(accessor, request).await? {
+            Ok(response) => Ok(accessor.with(|store| response.into_http(store, async { Ok(()) }))?),
+            Err(code) => Err(ErrorCode::InternalError(Some(format!("{code:?}")))),
+        };
+        // Nobody is there to hear it: the client has gone.
+        let _ = head.send(answer);
+        poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+        Ok(())
+    });
+    handled.await?
 }
 
 fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, InvokeError> {

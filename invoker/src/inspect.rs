@@ -9,9 +9,9 @@ use wasi_preview1_component_adapter_provider::{
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wit_component::ComponentEncoder;
 
-use crate::config::INIT_FUNCTION;
+use crate::config::{INIT_FUNCTION, Wasi};
 
-/// Packages whose 0.2 interfaces are offered to every guest.
+/// Packages whose interfaces are offered to every guest, in the versions that are taken.
 const OFFERED_PACKAGES: [&str; 7] = [
     "wasi:cli",
     "wasi:clocks",
@@ -35,15 +35,15 @@ pub(crate) struct Inspected {
 }
 
 /// Validates `wasm`, turns a core module into a component and finds its kind.
-pub(crate) fn inspect(wasm: Vec<u8>) -> Result<Inspected, PrepareError> {
+pub(crate) fn inspect(wasm: Vec<u8>, wasi: Wasi) -> Result<Inspected, PrepareError> {
     let component = match encoding(&wasm)? {
         Encoding::Component => wasm,
         Encoding::Module => componentize(&wasm)?,
     };
     validate(&component)?;
     let names = component_names(&component)?;
-    let kind = kind_of(&names.exports)?;
-    refuse_foreign_imports(&names.imports)?;
+    let kind = kind_of(&names.exports, wasi)?;
+    refuse_foreign_imports(&names.imports, wasi)?;
     let has_init = names.exports.iter().any(|name| name == INIT_FUNCTION);
     Ok(Inspected {
         component,
@@ -110,7 +110,7 @@ fn component_names(component: &[u8]) -> Result<Names, PrepareError> {
     Ok(names)
 }
 
-fn kind_of(exports: &[String]) -> Result<Kind, PrepareError> {
+fn kind_of(exports: &[String], wasi: Wasi) -> Result<Kind, PrepareError> {
     let exports_any = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     if exports_any("wasi:http/incoming-handler@0.2.") {
         return Ok(Kind::Http);
@@ -120,6 +120,16 @@ fn kind_of(exports: &[String]) -> Result<Kind, PrepareError> {
     }
     if exports_any("wasi:cli/run@0.2.") {
         return Ok(Kind::Command);
+    }
+    if exports_any("wasi:http/handler@0.3.") {
+        return match wasi {
+            Wasi::WithPreview => Ok(Kind::Http),
+            Wasi::Stable => Err(PrepareError::new(
+                PrepareErrorKind::NoUsableExport,
+                "the component is an http function of WASI 0.3, which is a preview that this server does not take; \
+                 start it with --wasi-0-3, or build the component for WASI 0.2",
+            )),
+        };
     }
     Err(PrepareError::new(
         PrepareErrorKind::NoUsableExport,
@@ -131,32 +141,38 @@ fn kind_of(exports: &[String]) -> Result<Kind, PrepareError> {
     ))
 }
 
-fn refuse_foreign_imports(imports: &[String]) -> Result<(), PrepareError> {
-    let foreign: Vec<String> = imports.iter().filter(|name| !is_offered(name)).cloned().collect();
+fn refuse_foreign_imports(imports: &[String], wasi: Wasi) -> Result<(), PrepareError> {
+    let foreign: Vec<String> = imports.iter().filter(|name| !is_offered(name, wasi)).cloned().collect();
     if foreign.is_empty() {
         return Ok(());
     }
+    let versions = match wasi {
+        Wasi::Stable => "0.2",
+        Wasi::WithPreview => "0.2 or 0.3",
+    };
     Err(PrepareError::new(
         PrepareErrorKind::UnsupportedImport,
         format!(
             "the component imports {}, which this platform does not offer; it offers wasi:cli, wasi:http and what \
-             they need, all of version 0.2",
+             they need, all of version {versions}",
             listed(&foreign)
         ),
     ))
 }
 
-fn is_offered(import: &str) -> bool {
+fn is_offered(import: &str, wasi: Wasi) -> bool {
     let Some((interface, version)) = import.split_once('@') else {
         return false;
     };
     let Some((package, _)) = interface.split_once('/') else {
         return false;
     };
-    let release = version
-        .strip_prefix("0.2.")
-        .is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()));
-    release && OFFERED_PACKAGES.contains(&package)
+    let releases: &[&str] = match wasi {
+        Wasi::Stable => &["0.2."],
+        Wasi::WithPreview => &["0.2.", "0.3."],
+    };
+    let patch = releases.iter().find_map(|release| version.strip_prefix(release));
+    patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit())) && OFFERED_PACKAGES.contains(&package)
 }
 
 fn listed(names: &[String]) -> String {
@@ -267,7 +283,7 @@ mod tests {
             "wasi:cli/terminal-stdin@0.2.12",
             "wasi:sockets/tcp@0.2.3",
         ] {
-            assert!(is_offered(offered), "{offered}");
+            assert!(is_offered(offered, Wasi::Stable), "{offered}");
         }
         for foreign in [
             "wasi:http/types@0.3.0",
@@ -277,16 +293,18 @@ mod tests {
             "wasi:http/types",
             "query",
         ] {
-            assert!(!is_offered(foreign), "{foreign}");
+            assert!(!is_offered(foreign, Wasi::Stable), "{foreign}");
         }
+        assert!(is_offered("wasi:http/types@0.3.0", Wasi::WithPreview));
+        assert!(!is_offered("wasi:http/types@0.3.0-rc-2026-03-15", Wasi::WithPreview));
     }
 
     #[test]
     fn refusals_say_what_was_expected_and_found() {
-        let error = inspect(b"hello".to_vec()).unwrap_err();
+        let error = inspect(b"hello".to_vec(), Wasi::Stable).unwrap_err();
         assert_eq!(error.kind(), PrepareErrorKind::InvalidWasm);
         let empty_module = b"\0asm\x01\0\0\0".to_vec();
-        let error = inspect(empty_module).unwrap_err();
+        let error = inspect(empty_module, Wasi::Stable).unwrap_err();
         assert_eq!(error.kind(), PrepareErrorKind::NoUsableExport);
         assert!(error.to_string().contains("found nothing"), "{error}");
     }

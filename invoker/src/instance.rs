@@ -6,6 +6,7 @@ use mayfly_invoker_api::{Gauge, InvokeError, InvokeErrorKind, Isolation, Target}
 use tokio::time::Instant;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p3::bindings::Service;
 
 use crate::bindings::EventHandler;
 use crate::call::{Call, microseconds_since};
@@ -23,6 +24,7 @@ pub(crate) type InstanceLease = Lease<Instance>;
 /// How an instance is called.
 pub(crate) enum Guest {
     Http(Proxy),
+    HttpPreview(Service),
     Event(EventHandler),
 }
 
@@ -97,6 +99,7 @@ impl Instance {
         store.data_mut().limiter.watch(pool.growth());
         let guest = match &code.guest {
             GuestPre::Http(pre) => pre.instantiate_async(&mut store).await.map(Guest::Http),
+            GuestPre::HttpPreview(pre) => pre.instantiate_async(&mut store).await.map(Guest::HttpPreview),
             GuestPre::Event(pre) => pre.instantiate_async(&mut store).await.map(Guest::Event),
             GuestPre::Command(_) => Err(wasmtime::Error::msg("a command is run, not kept")),
         };

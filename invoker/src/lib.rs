@@ -51,7 +51,7 @@ use crate::ticker::Ticker;
 use crate::turn::Turns;
 
 pub use crate::compile::compile_child_main;
-pub use crate::config::{Bounds, Config, MEMORY_BYTES_MAX};
+pub use crate::config::{Bounds, Config, MEMORY_BYTES_MAX, Wasi};
 pub use crate::outbound::{NetworkError, PrivateNetwork};
 
 /// Owns the engine, the code and the instances of one process. Cheap to clone.
@@ -78,7 +78,7 @@ impl Invoker {
     /// When the machine cannot give the address space or the cache folder.
     pub fn create(config: Config, artifacts: Arc<dyn ArtifactSource>) -> Result<Self, StartError> {
         let start = || -> wasmtime::Result<Self> {
-            let engine = engine::serving(&config.bounds)?;
+            let engine = engine::serving(&config.bounds, config.wasi)?;
             let ticker = Ticker::start(&engine)?;
             let pool = Pool::new(&config.bounds);
             let outbound = Outbound::new(config.private_networks.clone())?;

@@ -53,7 +53,8 @@ pub(crate) async fn run(host: &Host, invocation: Invocation) -> Result<Output, I
                 .await
                 .map(Output::Payload)
         }
-        (GuestPre::Http(_), input @ Input::Http(_)) | (GuestPre::Event(_), input @ Input::Payload(_)) => match warm {
+        (GuestPre::Http(_) | GuestPre::HttpPreview(_), input @ Input::Http(_))
+        | (GuestPre::Event(_), input @ Input::Payload(_)) => match warm {
             Some(warm) => run_reusing(host, &code, &call, context.as_ref(), warm, input).await,
             None => run_fresh(host, &code, &call, context.as_ref(), input).await,
         },

@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::call::Call;
 use crate::config::{
     ANSWER_BYTES_MAX, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, LEAKED_RESOURCES_MAX, RANDOM_BYTES_MAX,
-    RESOURCES_MAX,
+    RESOURCES_MAX, Wasi,
 };
 use crate::console::{Console, ConsoleStream};
 use crate::limiter::Limiter;
@@ -105,18 +105,25 @@ pub(crate) fn store(engine: &Engine, state: State) -> Store<State> {
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
+    if let Some(table) = store.concurrent_resource_table() {
+        table.set_max_capacity(RESOURCES_MAX);
+    }
     // A guest that computes gives way to others at every tick; the time limit is looked at there.
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
     store
 }
 
-/// All that guests may import: the whole of WASI 0.2 `cli` and `http`. Terminals and the filesystem are there but
+/// All that guests may import: the whole of WASI 0.2 `cli` and `http`, and of 0.3 where that is wanted. Terminals and the filesystem are there but
 /// empty, sockets are there but closed: the standard libraries of most languages import them without need.
-pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
+pub(crate) fn linker(engine: &Engine, wasi: Wasi) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    if wasi == Wasi::WithPreview {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 

@@ -295,6 +295,15 @@ impl Platform {
         self.environment = vec![("MAYFLY_URL", self.admin.clone()), ("MAYFLY_TOKEN", self.token.clone())];
     }
 
+    /// The same with other arguments and another environment, from now on.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn restart_with(&mut self, serve_with: ServeWith) {
+        self.serve_with = serve_with;
+        self.restart().await;
+    }
+
     /// Runs a second server, which must end by itself before it is ready.
     ///
     /// # Panics

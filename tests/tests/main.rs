@@ -14,6 +14,7 @@ mod logs;
 mod openapi;
 mod outbound;
 mod pool;
+mod preview;
 mod recover;
 mod refuse;
 mod reuse;

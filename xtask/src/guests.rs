@@ -33,7 +33,7 @@ const EXAMPLES: [Guest; 3] = [
         shape: Shape::Bin,
     },
 ];
-const FIXTURES: [Guest; 5] = [
+const FIXTURES: [Guest; 6] = [
     Guest {
         package: "fetch",
         target: COMPONENT,
@@ -51,6 +51,11 @@ const FIXTURES: [Guest; 5] = [
     },
     Guest {
         package: "misbehave-event",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
+    Guest {
+        package: "preview",
         target: COMPONENT,
         shape: Shape::Cdylib,
     },

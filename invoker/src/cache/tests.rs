@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use mayfly_invoker_api::{Digest, Init, Kind};
 
 use super::*;
-use crate::config::Bounds;
+use crate::config::{Bounds, Wasi};
 
 const KEY: CodeKey = CodeKey {
     artifact: Digest::from_bytes([3; 32]),
@@ -19,6 +19,7 @@ fn open(dir: &Path, secret: u8) -> Cache {
         cache_key: [secret; 32],
         compiler_command: Vec::new(),
         private_networks: Vec::new(),
+        wasi: Wasi::Stable,
         bounds: Bounds::default(),
     };
     Cache::open(&config, 7).unwrap()
