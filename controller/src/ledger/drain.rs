@@ -5,10 +5,16 @@
 
 use std::path::Path;
 
+use rustix::process::setpriority_process;
+use tokio::sync::oneshot;
+
 use super::frame;
 use super::segment::Sealed;
 use super::{InvocationRecord, Ledger, LedgerError};
 use crate::store::{PackedRecords, StoreError, storable};
+
+/// How much the threads that serve calls go before.
+const NICENESS: i32 = 10;
 
 impl Ledger {
     /// Moves everything that was recorded before this call.
@@ -95,11 +101,22 @@ struct Sorted {
     damaged: Vec<Vec<u8>>,
 }
 
-/// Reads on another thread: thousands of records would keep this one from the calls that it serves.
+/// Reads on a thread of its own, which gives way to those that serve calls: thousands of records take milliseconds.
 async fn read(path: &Path) -> Result<Option<Sorted>, LedgerError> {
     let file = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || std::fs::read(file).map(|bytes| sorted(&bytes)));
-    match read.await.map_err(std::io::Error::other).flatten() {
+    let (sender, read) = oneshot::channel();
+    let work = move || {
+        // On Linux this is about the thread alone. Without it the work is done all the same.
+        let _ = setpriority_process(None, NICENESS);
+        // The drain may have been cancelled: then nobody waits.
+        let _ = sender.send(std::fs::read(file).map(|bytes| sorted(&bytes)));
+    };
+    let started = std::thread::Builder::new().name("mayfly-ledger".to_owned()).spawn(work);
+    let read = match started {
+        Ok(_) => read.await.map_err(std::io::Error::other).flatten(),
+        Err(error) => Err(error),
+    };
+    match read {
         Ok(sorted) => Ok(Some(sorted?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             tracing::error!(file = %path.display(), "a file of the usage spool was deleted by somebody else");

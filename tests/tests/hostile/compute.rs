@@ -51,7 +51,10 @@ async fn endless_waits() {
         call_at_once(&arena, "/attacker/sleep?ms=3600000", AT_ONCE).await;
         call_without_body(&arena, AT_ONCE).await;
     };
-    round().await;
+    // As many as are measured: slots are kept, and how many are in use at once differs from round to round.
+    for _ in 0..rounds {
+        round().await;
+    }
     let before = arena.platform.vitals();
     arena
         .endures("G2", async || {
@@ -61,8 +64,7 @@ async fn endless_waits() {
             Ok(())
         })
         .await;
-    // Memory slots are kept, and how many of them were in use at once differs from round to round.
-    let after = arena.settles("G2", before, 32 << 20).await;
+    let after = arena.settles("G2", before, before.resident_bytes / 20).await;
     let billed = billed_at_p99(&arena, "attacker", AT_ONCE).await;
     assert!((500..=500 + 2 * LATE_MS_MAX).contains(&billed.1), "billed {billed:?}");
     Arena::report(
@@ -75,7 +77,7 @@ async fn endless_waits() {
             "billed {} to {} ms (p99); held before: {before}, after: {after}",
             billed.0, billed.1
         ),
-        "504; memory within 32 MiB",
+        "504; memory within 5 %",
     );
 }
 

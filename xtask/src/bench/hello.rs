@@ -7,10 +7,9 @@ use serde_json::json;
 
 use crate::bench::peers::Peer;
 use crate::bench::warm::{self, Subject, Warm};
-use crate::bench::{deadline, machine, report, wrk};
-use crate::lint::cargo;
+use crate::bench::{deadline, machine, report};
+use crate::paths;
 use crate::summary::Summary;
-use crate::{guests, paths, setup};
 
 const ROUNDS: u32 = 3;
 const SUBJECTS: [Subject; 4] = [
@@ -21,14 +20,7 @@ const SUBJECTS: [Subject; 4] = [
 ];
 
 pub(super) fn run(summary: &mut Summary) -> Result<()> {
-    let toolchain = summary.part("guest toolchain", setup::guest_toolchain)?;
-    summary.part("examples", || guests::build_examples(&toolchain))?;
-    summary.part("guests for the tests", || guests::build_fixtures(&toolchain))?;
-    summary.run(
-        "release build (cargo build --release)",
-        cargo().args(["build", "--release"]),
-    )?;
-    summary.part("wrk", wrk::provide)?;
+    super::prepare(summary)?;
     let wasmtime = summary.part("wasmtime, the peer", || Peer::Wasmtime.provide())?;
     let mut warm = Warm::new(&SUBJECTS, false);
     summary.part("hello-http, four servers in turn", || warm.run(ROUNDS))?;

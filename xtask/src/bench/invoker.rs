@@ -6,20 +6,11 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum as _;
 
 use crate::bench::report::{self, Report};
-use crate::bench::{Options, Part, cold, deadline, density, instructions, plots, warm, wrk};
-use crate::lint::cargo;
+use crate::bench::{Options, Part, cold, deadline, density, instructions, plots, warm};
 use crate::summary::Summary;
-use crate::{guests, setup};
 
 pub(super) fn run(options: &Options, summary: &mut Summary) -> Result<()> {
-    let toolchain = summary.part("guest toolchain", setup::guest_toolchain)?;
-    summary.part("examples", || guests::build_examples(&toolchain))?;
-    summary.part("guests for the tests", || guests::build_fixtures(&toolchain))?;
-    summary.run(
-        "release build (cargo build --release)",
-        cargo().args(["build", "--release"]),
-    )?;
-    summary.part("wrk", wrk::provide)?;
+    super::prepare(summary)?;
     let mut failed = Vec::new();
     for part in Part::value_variants() {
         if !options.only.is_empty() && !options.only.contains(part) {

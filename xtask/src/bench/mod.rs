@@ -20,7 +20,9 @@ mod wrk;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
+use crate::lint::cargo;
 use crate::summary::Summary;
+use crate::{guests, setup};
 
 /// What to measure; without a name, `invoker`.
 #[derive(Debug, Parser)]
@@ -83,4 +85,17 @@ pub(crate) fn run(args: Args, summary: &mut Summary) -> Result<()> {
         Some(Bench::Invoker(options)) => invoker::run(&options, summary),
         None => invoker::run(&args.options, summary),
     }
+}
+
+/// Builds what is measured, and provides what asks for it.
+fn prepare(summary: &mut Summary) -> Result<()> {
+    let toolchain = summary.part("guest toolchain", setup::guest_toolchain)?;
+    summary.part("examples", || guests::build_examples(&toolchain))?;
+    summary.part("guests for the tests", || guests::build_fixtures(&toolchain))?;
+    summary.run(
+        "release build (cargo build --release)",
+        cargo().args(["build", "--release"]),
+    )?;
+    summary.part("wrk", wrk::provide)?;
+    Ok(())
 }
