@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Make sure that functions can be built here: Rust to wasm, and JavaScript for the tests.
+    /// Make sure that functions can be built here: Rust to wasm; JavaScript, Python and C for the tests.
     Setup,
     /// Build everything, deploy the examples to a server of its own, call them, show what it cost.
     Demo,
@@ -62,5 +62,7 @@ fn main() -> Result<()> {
 fn setup(summary: &mut Summary) -> Result<()> {
     summary.part("guest toolchain", setup::guest_toolchain)?;
     summary.part("JavaScript for the tests", setup::javascript)?;
+    summary.part("Python for the tests", setup::componentize_py)?;
+    summary.part("C for the tests", setup::clang)?;
     Ok(())
 }
