@@ -258,3 +258,6 @@ fn initialised(component: Vec<u8>, snapshot: bool) -> (Init, Vec<u8>) {
         }
     }
 }
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
