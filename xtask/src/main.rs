@@ -1,8 +1,10 @@
-//! Developer commands: `cargo xtask setup | demo | test | lint | bench | simulate`. Plain Rust, nothing else to install.
+//! Developer commands: `cargo xtask setup | demo | test | lint | bench | simulate | fuzz`. Plain Rust, nothing else to
+//! install; what is wanted from elsewhere, they get.
 #![expect(clippy::print_stdout, reason = "the terminal is this program's only output")]
 
 mod bench;
 mod demo;
+mod fuzz;
 mod guests;
 mod http;
 mod lint;
@@ -42,6 +44,8 @@ enum Task {
     Bench(bench::Args),
     /// Drive the rules for warm instances over recorded traffic and compare them.
     Simulate(simulate::Args),
+    /// Look for inputs that break what the readers of foreign bytes promise.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> Result<()> {
@@ -54,6 +58,7 @@ fn main() -> Result<()> {
         Task::Lint => lint::run(&mut summary),
         Task::Bench(args) => bench::run(args, &mut summary),
         Task::Simulate(args) => simulate::run(&args, &mut summary),
+        Task::Fuzz(args) => fuzz::run(&args, &mut summary),
     };
     summary.print();
     result
