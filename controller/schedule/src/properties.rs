@@ -109,8 +109,17 @@ fn minutes_between(before: NaiveDateTime, after: NaiveDateTime) -> impl Iterator
     (1..=count).map(move |minute| before + TimeDelta::minutes(minute))
 }
 
+/// Clocks are changed at night, so fixed times of the night are what is looked for most.
+fn hour() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        1 => wish(0..24),
+        1 => prop::collection::vec(0_u32..4, 1..4).prop_map(Wish::These),
+    ]
+}
+
 fn line() -> impl Strategy<Value = Line> {
-    (wish(0..60), wish(0..24), wish(1..32), wish(0..7)).prop_map(|(minute, hour, day_of_month, day_of_week)| Line {
+    let day = |values| prop_oneof![2 => Just(Wish::Any), 1 => wish(values)];
+    (wish(0..60), hour(), day(1..32), day(0..7)).prop_map(|(minute, hour, day_of_month, day_of_week)| Line {
         minute,
         hour,
         day_of_month,
