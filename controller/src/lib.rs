@@ -9,6 +9,8 @@ mod body;
 pub mod clock;
 mod code;
 mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod ingress;
 pub mod ledger;
 mod prefetch;

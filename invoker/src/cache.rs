@@ -89,19 +89,11 @@ impl Cache {
 
     fn load_here(&self, key: CodeKey) -> Option<Compiled> {
         self.look_at(key, |file, facts| {
-            let mut copy = Unsealed::create()?;
-            copy.fill(file, COMPILE_OUTPUT_BYTES_MAX)?;
-            let code = copy.seal()?;
-            // Proven is the sealed copy: what happens to the file from here on is of no importance.
-            if code.len() != facts.code_bytes || code.hash()?.to_hex().as_str() != facts.code_hash {
-                return Ok(None);
+            let code = read_code(file, facts)?;
+            if code.is_some() {
+                mark_used(file);
             }
-            mark_used(file);
-            Ok(Some(Compiled {
-                kind: facts.kind,
-                init: facts.init,
-                code,
-            }))
+            Ok(code)
         })
     }
 
@@ -144,17 +136,10 @@ impl Cache {
     }
 
     fn store_here(&self, key: CodeKey, compiled: &Compiled) -> io::Result<()> {
-        let facts = Facts {
-            kind: compiled.kind,
-            init: compiled.init.clone(),
-            code_bytes: compiled.code.len(),
-            code_hash: compiled.code.hash()?.to_hex().to_string(),
-        };
         // Two who compile the same artifact at once must not write into one file.
         let unfinished = self.unfinished.join(self.writes.fetch_add(1, Relaxed).to_string());
         let mut file = File::create(&unfinished)?;
-        file.write_all(&self.seal(key).header(&facts)?)?;
-        compiled.code.read(|piece| file.write_all(piece))?;
+        write_entry(self.seal(key), compiled, &mut file)?;
         std::fs::rename(&unfinished, self.path(key))
     }
 
@@ -206,6 +191,33 @@ impl Cache {
     }
 }
 
+fn write_entry(seal: Seal<'_>, compiled: &Compiled, file: &mut File) -> io::Result<()> {
+    let facts = Facts {
+        kind: compiled.kind,
+        init: compiled.init.clone(),
+        code_bytes: compiled.code.len(),
+        code_hash: compiled.code.hash()?.to_hex().to_string(),
+    };
+    file.write_all(&seal.header(&facts)?)?;
+    compiled.code.read(|piece| file.write_all(piece))
+}
+
+/// The code behind proven facts, if it is theirs.
+fn read_code(file: &mut File, facts: Facts) -> io::Result<Option<Compiled>> {
+    let mut copy = Unsealed::create()?;
+    copy.fill(file, COMPILE_OUTPUT_BYTES_MAX)?;
+    let code = copy.seal()?;
+    // Proven is the sealed copy: what happens to the file from here on is of no importance.
+    if code.len() != facts.code_bytes || code.hash()?.to_hex().as_str() != facts.code_hash {
+        return Ok(None);
+    }
+    Ok(Some(Compiled {
+        kind: facts.kind,
+        init: facts.init,
+        code,
+    }))
+}
+
 /// The time of the last change is the time of the last use, because many systems do not write down when a file is read.
 fn mark_used(file: &File) {
     let times = Timestamps {
@@ -223,5 +235,7 @@ fn mark_used(file: &File) {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,8 @@ use crate::{engine, state};
 
 /// Longest first line of the child, in bytes.
 const VERDICT_BYTES_MAX: u64 = 64 << 10;
+/// Longest sentence in it, in characters; a file can have names of 100,000, and JSON writes some as six bytes.
+const MESSAGE_CHARS_MAX: usize = 4_000;
 /// How much other work of the machine goes before compiling.
 const NICENESS: i32 = 10;
 
@@ -161,7 +163,7 @@ impl Verdict {
     }
 
     fn refused(error: &PrepareError) -> Self {
-        let message = error.to_string();
+        let message = error.to_string().chars().take(MESSAGE_CHARS_MAX).collect();
         match error.kind() {
             PrepareErrorKind::InvalidWasm => Self::InvalidWasm(message),
             PrepareErrorKind::UnsupportedImport => Self::UnsupportedImport(message),
@@ -256,3 +258,6 @@ fn initialised(component: Vec<u8>, snapshot: bool) -> (Init, Vec<u8>) {
         }
     }
 }
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;

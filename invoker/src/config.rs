@@ -127,10 +127,15 @@ pub(crate) const DECOMMIT_BATCH_SLOTS: usize = 16;
 pub(crate) const HOSTCALL_BYTES_MAX: usize = 8 << 20;
 /// Live component-model handles of one store.
 pub(crate) const HANDLES_MAX: usize = 10_000;
-/// Host resources of one store; each may hold [`HEADER_BYTES_MAX`] of the host's memory.
-pub(crate) const RESOURCES_MAX: usize = 400;
-/// Host resources that an idle instance may hold on to; one that leaks more is given up before it runs out.
-pub(crate) const LEAKED_RESOURCES_MAX: usize = RESOURCES_MAX / 2;
+/// Host resources of one store.
+pub(crate) const RESOURCES_MAX: usize = 4_000;
+/// Those of them that are no pollables: each may hold [`HEADER_BYTES_MAX`] of the host's memory. Pollables are small, and
+/// there are engines that leak one with every piece of a body.
+pub(crate) const LARGE_RESOURCES_MAX: usize = 320;
+/// Calls of `wasi:http` after which they are counted; each makes one or two of them at most.
+pub(crate) const LARGE_RESOURCES_CHECK_CALLS: u32 = 64;
+/// Such resources that an idle instance may hold on to; one that leaks more is given up before it runs out.
+pub(crate) const LEAKED_RESOURCES_MAX: usize = LARGE_RESOURCES_MAX / 2;
 /// Invocations after which an instance is looked at for leaks.
 pub(crate) const LEAK_CHECK_INVOCATIONS: u32 = 16;
 /// Random bytes that a guest may ask for in one call.

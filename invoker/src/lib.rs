@@ -16,6 +16,8 @@ mod config;
 mod console;
 mod engine;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guest;
 mod http;
 mod inspect;

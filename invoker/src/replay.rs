@@ -1,8 +1,9 @@
 //! Keeping an input for a second try.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body as _;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Collected, Full};
 use mayfly_invoker_api::{Body, Input, InvokeError};
 
 use crate::config::REPLAY_BYTES_MAX;
@@ -30,7 +31,8 @@ pub(crate) async fn keep(input: Input) -> Replayable {
                 return Replayable::No(Input::Http(request));
             }
             let (parts, body) = request.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            let whole_of = |all: Collected<Bytes>| (all.trailers().cloned(), all.to_bytes());
+            let body = body.collect().await.map(whole_of);
             let request = |body| Input::Http(http::Request::from_parts(parts.clone(), body));
             Replayable::Yes {
                 first: request(whole(body.clone())),
@@ -40,9 +42,13 @@ pub(crate) async fn keep(input: Input) -> Replayable {
     }
 }
 
-fn whole(body: Result<Bytes, InvokeError>) -> Body {
+fn whole(body: Result<(Option<HeaderMap>, Bytes), InvokeError>) -> Body {
     match body {
-        Ok(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+        Ok((None, bytes)) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+        Ok((Some(trailers), bytes)) => Full::new(bytes)
+            .with_trailers(std::future::ready(Some(Ok(trailers))))
+            .map_err(|never| match never {})
+            .boxed_unsync(),
         Err(error) => BrokenBody(Some(error)).boxed_unsync(),
     }
 }

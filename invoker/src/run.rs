@@ -197,6 +197,8 @@ async fn run_fresh(
     context: Option<&GuestContext>,
     input: Input,
 ) -> Result<Output, InvokeError> {
+    // Before it is made: its start function is the guest's, and may be all that it ever runs.
+    call.gauge.set_start(Start::Cold);
     let instance = Box::pin(Instance::create(&host.engine, &host.pool, code, call)).await?;
     serve(instance, Start::Cold, call, context, input).await
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use mayfly_invoker_api::{Gauge, LogStream, Target};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store};
+use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::call::Call;
 use crate::config::{
-    ANSWER_BYTES_MAX, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, LEAKED_RESOURCES_MAX, RANDOM_BYTES_MAX,
-    RESOURCES_MAX, Wasi,
+    ANSWER_BYTES_MAX, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, LARGE_RESOURCES_CHECK_CALLS,
+    LARGE_RESOURCES_MAX, LEAKED_RESOURCES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX, Wasi,
 };
 use crate::console::{Console, ConsoleStream};
 use crate::limiter::Limiter;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
+    http_calls: u32,
     hooks: Hooks,
     pub(crate) limiter: Limiter,
     pub(crate) console: Arc<Console>,
@@ -57,7 +59,12 @@ impl State {
 
     /// Whether the guest holds so much of the host that it may soon run out.
     pub(crate) fn leaks(&mut self) -> bool {
-        self.table.iter_mut().count() > LEAKED_RESOURCES_MAX
+        self.large_resources() > LEAKED_RESOURCES_MAX || self.table.iter_mut().count() > RESOURCES_MAX / 2
+    }
+
+    fn large_resources(&mut self) -> usize {
+        let all = self.table.iter_mut();
+        all.filter(|resource| !resource.is::<DynPollable>()).count()
     }
 
     /// The invocation has ended.
@@ -87,6 +94,7 @@ impl State {
             table,
             wasi: wasi.build(),
             http,
+            http_calls: 0,
             hooks: Hooks::new(&console),
             limiter,
             console,
@@ -138,6 +146,11 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http_calls = self.http_calls.wrapping_add(1);
+        if self.http_calls.is_multiple_of(LARGE_RESOURCES_CHECK_CALLS) && self.large_resources() > LARGE_RESOURCES_MAX {
+            // There is no error to give here: the next header field that the guest sets is its last act.
+            self.http.set_field_size_limit(0);
+        }
         WasiHttpCtxView {
             ctx: &mut self.http,
             table: &mut self.table,

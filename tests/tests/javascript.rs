@@ -6,6 +6,8 @@ use mayfly_tests::{Database, Platform};
 
 /// More than one instance serves: some engines of this kind are known to fail after so many calls.
 const CALLS: usize = 1_050;
+/// A body that comes in many pieces.
+const LARGE_BYTES: usize = 10 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_event_answers_every_call_in_a_row() {
@@ -20,10 +22,18 @@ async fn a_fetch_event_answers_every_call_in_a_row() {
         );
         assert_eq!(answer.header("content-type"), "text/plain");
     }
+    // Its engine leaks a pollable with every piece of a body.
+    let large = "x".repeat(LARGE_BYTES);
+    let answer = platform.post("/js/large", large.clone()).await;
+    assert!(
+        answer.status == 200 && answer.text() == format!("fetch-event: POST /large\n{large}"),
+        "{}",
+        answer.status
+    );
     let row = platform.usage_of("js").await;
     assert_eq!(
         (&row["invocations"], &row["errors"]),
-        (&CALLS.into(), &0.into()),
+        (&(CALLS + 1).into(), &0.into()),
         "finding out cost nobody a call: {row}"
     );
     let pool = &platform.fn_(&["describe", "js", "--json"]).await.json()["pool"];

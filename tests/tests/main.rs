@@ -3,6 +3,7 @@
 
 mod cli;
 mod code;
+mod conformance;
 mod crash;
 mod deadline;
 mod deploy;

@@ -12,8 +12,8 @@ use serde_json::Value;
 const LINES_MAX: usize = 500;
 /// Names that say nothing.
 const BANNED_NAMES: [&str; 6] = ["utils", "util", "helpers", "common", "manager", "structs"];
-/// Folders with nothing of ours in them.
-const NOT_OURS: [&str; 4] = ["target", "node_modules", ".git", ".cargo"];
+/// Folders with nothing of ours in them, or with nothing for people to read.
+const NOT_OURS: [&str; 6] = ["target", "node_modules", ".git", ".cargo", "corpus", "artifacts"];
 
 /// Crates of ours that a crate may use; a crate that is missing here may use none.
 const MAY_USE: [(&str, &[&str]); 8] = [

@@ -4,6 +4,8 @@
     reason = "standard error carries the progress; standard output is left to the results"
 )]
 
+mod foreign;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +14,8 @@ use anyhow::{Context as _, Result};
 
 use crate::setup::{self, Shape, Toolchain};
 use crate::{paths, step};
+
+pub(crate) use foreign::python;
 
 const COMPONENT: &str = "wasm32-wasip2";
 const CORE_MODULE: &str = "wasm32-wasip1";
@@ -33,7 +37,17 @@ const EXAMPLES: [Guest; 3] = [
         shape: Shape::Bin,
     },
 ];
-const FIXTURES: [Guest; 6] = [
+const FIXTURES: [Guest; 8] = [
+    Guest {
+        package: "conformance-wasip2",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
+    Guest {
+        package: "conformance-wstd",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
     Guest {
         package: "fetch",
         target: COMPONENT,
@@ -65,14 +79,26 @@ const FIXTURES: [Guest; 6] = [
         shape: Shape::Bin,
     },
 ];
-const JAVASCRIPT_FIXTURES: [Script; 2] = [
+const JAVASCRIPT_FIXTURES: [Script; 4] = [
     Script {
         name: "fetch-event",
+        source: "tests/guests/js/fetch-event.js",
         disabled: None,
     },
     // Unless it is left out, the engine's own handler takes the place of the script's.
     Script {
         name: "incoming-handler",
+        source: "tests/guests/js/incoming-handler.js",
+        disabled: Some("fetch-event"),
+    },
+    Script {
+        name: "conformance-js-fetch-event",
+        source: "tests/guests/conformance/componentize-js/fetch-event.js",
+        disabled: None,
+    },
+    Script {
+        name: "conformance-js-incoming-handler",
+        source: "tests/guests/conformance/componentize-js/incoming-handler.js",
         disabled: Some("fetch-event"),
     },
 ];
@@ -87,9 +113,10 @@ struct Guest {
     shape: Shape,
 }
 
-/// A JavaScript file of `tests/guests/js` that becomes one component of its name.
+/// A JavaScript file that becomes one component.
 struct Script {
     name: &'static str,
+    source: &'static str,
     disabled: Option<&'static str>,
 }
 
@@ -108,6 +135,9 @@ pub(crate) fn build_fixtures(toolchain: &Toolchain) -> Result<PathBuf> {
     for script in &JAVASCRIPT_FIXTURES {
         script.build(&tools, &wit)?;
     }
+    let conformance = paths::root().join("tests/guests/conformance");
+    foreign::python(&conformance.join("componentize-py/conformance_py.py"), "conformance-py")?;
+    foreign::c(&conformance.join("c/echo.c"), "conformance-c")?;
     Ok(paths::target().join("guests"))
 }
 
@@ -128,10 +158,7 @@ impl Guest {
 
 impl Script {
     fn build(&self, tools: &Path, wit: &Path) -> Result<PathBuf> {
-        let source = paths::root()
-            .join("tests/guests/js")
-            .join(self.name)
-            .with_extension("js");
+        let source = paths::root().join(self.source);
         let built = tools.join(self.name).with_extension("wasm");
         if is_newer(
             &built,
@@ -171,7 +198,7 @@ fn publish(built: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// The interfaces that the scripts are compiled against: those that came with the tools, under the version they want.
-pub(crate) fn javascript_wit(tools: &Path) -> Result<PathBuf> {
+fn javascript_wit(tools: &Path) -> Result<PathBuf> {
     let packages = tools
         .join("node_modules/@bytecodealliance/jco/lib/wit/builtin")
         .join(WASI_OF_JCO);
@@ -197,7 +224,7 @@ pub(crate) fn javascript_wit(tools: &Path) -> Result<PathBuf> {
 }
 
 /// Whether `built` is there and younger than all of `inputs`.
-pub(crate) fn is_newer(built: &Path, inputs: &[&Path]) -> Result<bool> {
+fn is_newer(built: &Path, inputs: &[&Path]) -> Result<bool> {
     let Ok(built) = fs::metadata(built) else {
         return Ok(false);
     };

@@ -1,8 +1,10 @@
-//! Developer commands: `cargo xtask setup | demo | test | lint | bench | simulate`. Plain Rust, nothing else to install.
+//! Developer commands: `cargo xtask setup | demo | test | lint | bench | simulate | fuzz`. Plain Rust, nothing else to
+//! install; what is wanted from elsewhere, they get.
 #![expect(clippy::print_stdout, reason = "the terminal is this program's only output")]
 
 mod bench;
 mod demo;
+mod fuzz;
 mod guests;
 mod http;
 mod lint;
@@ -30,7 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Make sure that functions can be built here: Rust to wasm, and JavaScript for the tests.
+    /// Make sure that functions can be built here: Rust to wasm; JavaScript, Python and C for the tests.
     Setup,
     /// Build everything, deploy the examples to a server of its own, call them, show what it cost.
     Demo,
@@ -42,6 +44,8 @@ enum Task {
     Bench(bench::Args),
     /// Drive the rules for warm instances over recorded traffic and compare them.
     Simulate(simulate::Args),
+    /// Look for inputs that break what the readers of foreign bytes promise.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> Result<()> {
@@ -54,6 +58,7 @@ fn main() -> Result<()> {
         Task::Lint => lint::run(&mut summary),
         Task::Bench(args) => bench::run(args, &mut summary),
         Task::Simulate(args) => simulate::run(&args, &mut summary),
+        Task::Fuzz(args) => fuzz::run(&args, &mut summary),
     };
     summary.print();
     result
@@ -62,5 +67,7 @@ fn main() -> Result<()> {
 fn setup(summary: &mut Summary) -> Result<()> {
     summary.part("guest toolchain", setup::guest_toolchain)?;
     summary.part("JavaScript for the tests", setup::javascript)?;
+    summary.part("Python for the tests", setup::componentize_py)?;
+    summary.part("C for the tests", setup::clang)?;
     Ok(())
 }

@@ -1,8 +1,11 @@
-//! Finds, or installs, what turns Rust and JavaScript into functions.
+//! Finds, or installs, what turns Rust, JavaScript, Python and C into functions.
 #![expect(
     clippy::print_stderr,
     reason = "standard error carries the progress; standard output is left to the results"
 )]
+
+mod clang;
+mod python;
 
 use std::env;
 use std::ffi::OsString;
@@ -14,6 +17,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{paths, step};
+
+pub(crate) use clang::clang;
+pub(crate) use python::componentize_py;
 
 /// Components, and the older core modules that the platform turns into components itself.
 const TARGETS: [&str; 2] = ["wasm32-wasip2", "wasm32-wasip1"];

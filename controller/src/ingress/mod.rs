@@ -10,6 +10,8 @@ mod gateway;
 mod input;
 mod meter;
 mod metered_body;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 mod receive;
 mod respond;
 mod route;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-use mayfly_invoker_api::{Body, InvocationId, InvokeError, Kind, Output, Start};
+use mayfly_invoker_api::{Body, Gauge, InvocationId, InvokeError, Kind, Output, Start};
 
 use crate::code::Code;
 use crate::ingress::dispatch::{Answered, Failure};
@@ -127,7 +127,7 @@ fn whole(response: Response<Bytes>, mut meter: Meter, unread_time_max: Duration)
     })
 }
 
-fn payload_answer(answer: Bytes, kind: Kind, trigger: Trigger) -> Result<Response<Bytes>, Problem> {
+pub(super) fn payload_answer(answer: Bytes, kind: Kind, trigger: Trigger) -> Result<Response<Bytes>, Problem> {
     if kind == Kind::Event && trigger == Trigger::Http {
         let mut response = gateway::response(answer)?;
         strip_connection_headers(response.headers_mut());
@@ -216,16 +216,21 @@ fn has_no_body(status: StatusCode) -> bool {
 
 fn describe<B>(response: &mut Response<B>, meter: &Meter) {
     let headers = response.headers_mut();
-    headers.insert(INVOCATION_ID, id_value(meter.id()));
-    if let Some(start) = meter.gauge().start() {
+    name_invocation(headers, meter.id(), meter.gauge());
+    if meter.timing_wanted() {
+        headers.insert(timing::SERVER_TIMING, timing::of(meter.gauge()));
+    }
+}
+
+/// Ours, whatever the function has said under these names.
+pub(super) fn name_invocation(headers: &mut HeaderMap, id: InvocationId, gauge: &Gauge) {
+    headers.insert(INVOCATION_ID, id_value(id));
+    if let Some(start) = gauge.start() {
         let start = match start {
             Start::Cold => "cold",
             Start::Warm => "warm",
         };
         headers.insert(START, HeaderValue::from_static(start));
-    }
-    if meter.timing_wanted() {
-        headers.insert(timing::SERVER_TIMING, timing::of(meter.gauge()));
     }
 }
 
@@ -234,7 +239,7 @@ fn id_value(id: InvocationId) -> HeaderValue {
 }
 
 /// Framing and the connection are the edge's business; a guest's word on them could split responses.
-fn strip_connection_headers(headers: &mut HeaderMap) {
+pub(super) fn strip_connection_headers(headers: &mut HeaderMap) {
     for name in [
         header::CONNECTION,
         header::CONTENT_LENGTH,

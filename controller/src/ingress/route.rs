@@ -40,11 +40,20 @@ pub(crate) struct Routes {
 }
 
 /// The two parts of a path: which function, and what is left for it.
-struct Split<'a> {
+pub(super) struct Split<'a> {
     prefix: &'a str,
     namespace: Option<&'a str>,
     name: &'a str,
     rest: &'a str,
+}
+
+impl Split<'_> {
+    /// The prefix and the URI that the guest is told; `uri` is the one that was split.
+    pub(super) fn for_guest(&self, uri: &Uri) -> Result<(HeaderValue, Uri), Problem> {
+        let prefix = HeaderValue::try_from(&uri.path()[..=self.prefix.len()])
+            .map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))?;
+        Ok((prefix, inner_uri(uri, self.rest)?))
+    }
 }
 
 impl Routes {
@@ -96,9 +105,8 @@ impl Routes {
             None => self.look_up(&split).await?,
         };
         let target = target.ok_or_else(|| no_function_named(split.name))?;
-        let prefix = HeaderValue::try_from(&path[..=split.prefix.len()])
-            .map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))?;
-        Ok((target, prefix, inner_uri(uri, split.rest)?))
+        let (prefix, inner) = split.for_guest(uri)?;
+        Ok((target, prefix, inner))
     }
 
     /// Finds a function by its name, for the admin API.
@@ -204,7 +212,7 @@ pub(crate) fn target_of(version: Version) -> Target {
     }
 }
 
-fn split(path: &str) -> Option<Split<'_>> {
+pub(super) fn split(path: &str) -> Option<Split<'_>> {
     let path = path.strip_prefix('/')?;
     let (namespace, after_namespace) = match path.strip_prefix('@') {
         Some(named) => {

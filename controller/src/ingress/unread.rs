@@ -53,7 +53,12 @@ impl http_body::Body for WatchedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.ended |= matches!(polled, Poll::Ready(None));
+        // Nobody who has seen trailers asks whether there is more.
+        self.ended |= match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            Poll::Ready(end_or_error) => end_or_error.is_none(),
+            Poll::Pending => false,
+        };
         polled
     }
 

@@ -1,4 +1,4 @@
-//! How one record lies in a spool file: `MFY1`, the length and the crc32 of what follows (both 32 bits, little-endian),
+//! How one record lies in a spool file: a mark, the length and the crc32 of what follows (both 32 bits, little-endian),
 //! then the record in the encoding of postcard.
 //!
 //! A process that is killed may leave a frame that was begun or a hole where one was about to be written, with whole
@@ -9,7 +9,11 @@ use mayfly_invoker_api::Logs;
 use super::InvocationRecord;
 
 /// Begins every frame; the digit is the version of the encoding.
-const MARK: [u8; 4] = *b"MFY1";
+///
+/// The first two bytes stand nowhere in what guests and clients can bring into a record: 0xff is in no UTF-8, and no
+/// number of postcard that has one ends in a zero. Else a guest could print a frame of its own making, which a reader
+/// would come upon if the frame around it was damaged.
+const MARK: [u8; 4] = *b"\xff\0M2";
 const HEAD_BYTES: usize = 12;
 /// Longest frame, in bytes. What a guest printed is bounded before.
 const FRAME_BYTES_MAX: usize = 2 << 20;

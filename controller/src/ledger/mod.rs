@@ -6,6 +6,8 @@
 
 mod drain;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 mod record;
 mod segment;
 mod spool;

@@ -95,14 +95,14 @@ pub(crate) async fn garbage_between_records_is_skipped_and_counted(bed: Bed) {
     let hole = [0; 70_000];
     let parts: [&[u8]; 9] = [
         &frame[0],
-        b"MFY1half a frame",
+        b"\xff\0M2half a frame",
         &frame[1],
         &hole,
         &frame[2],
         b"\xff\xfe",
         &flipped,
         &frame[3],
-        b"MFY1\xff\xff\xff\xff",
+        b"\xff\0M2\xff\xff\xff\xff",
     ];
     leave(&bed.spool_dir(), "garbage", &parts);
     let ledger = bed.ledger();
@@ -118,7 +118,7 @@ pub(crate) async fn garbage_between_records_is_skipped_and_counted(bed: Bed) {
     let aside = fs::read(bed.spool_dir().join("rejected")).unwrap();
     let found = |part: &[u8]| aside.windows(part.len()).any(|window| window == part);
     assert!(
-        found(b"MFY1half a frame") && found(&flipped),
+        found(b"\xff\0M2half a frame") && found(&flipped),
         "what was skipped is kept"
     );
 }
@@ -127,7 +127,7 @@ pub(crate) async fn frames_of_another_version_are_set_aside(bed: Bed) {
     let frame = frames(&bed, &[distinct(1)]);
     let future = b"from the future";
     let head = [
-        *b"MFY1",
+        *b"\xff\0M2",
         u32::try_from(future.len()).unwrap().to_le_bytes(),
         crc32fast::hash(future).to_le_bytes(),
     ];

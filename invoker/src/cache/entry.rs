@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::CODE_FACTS_BYTES_MAX;
 
-const MAGIC: &[u8; 8] = b"mayfly\x00\x02";
+pub(super) const MAGIC: &[u8; 8] = b"mayfly\x00\x02";
 const MAC_BYTES: usize = 32;
 
 /// What is known of code without looking at it.
@@ -31,7 +31,7 @@ pub(super) struct Seal<'a> {
 }
 
 impl Seal<'_> {
-    fn mac(&self, facts: &[u8]) -> blake3::Hash {
+    pub(super) fn mac(&self, facts: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(self.secret);
         hasher.update(MAGIC);
         hasher.update(self.key.artifact.as_bytes());

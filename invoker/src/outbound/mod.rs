@@ -146,5 +146,7 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 #[cfg(test)]
 mod tests;

@@ -59,20 +59,26 @@ async fn memory_bombs() {
 async fn table_bombs() {
     let arena = Arena::open().await;
     arena.deploy_wat("table-forever", &[]).await.ok();
-    let grown = arena
-        .endures("G5", async || {
-            let (answer, grown) = arena.growth_during(arena.platform.get("/table-forever")).await;
-            assert_eq!(answer.status, 500, "{answer:?}");
-            Ok(grown)
-        })
-        .await;
-    assert!(grown <= BESIDE_TABLES_BYTES_MAX, "{grown} bytes more");
-    Arena::report(
-        "G5",
-        "10,000,000 elements at once, then as many as there are, in three tables",
-        &format!("the server grew by {} KiB", grown >> 10),
-        "-1, then a trap; 8 MiB",
-    );
+    let many = component_with_tables();
+    arena.deploy_bytes("tables-forever", &many, &[]).await.ok();
+    for (name, tried) in [
+        (
+            "table-forever",
+            "10,000,000 elements at once, then as many as there are, in three tables",
+        ),
+        ("tables-forever", "as many elements as there are, in 64 tables"),
+    ] {
+        let grown = arena
+            .endures("G5", async || {
+                let (answer, grown) = arena.growth_during(arena.platform.get(&format!("/{name}"))).await;
+                assert_eq!(answer.status, 500, "{name}: {answer:?}");
+                Ok(grown)
+            })
+            .await;
+        assert!(grown <= BESIDE_TABLES_BYTES_MAX, "{name}: {grown} bytes more");
+        let values = format!("the server grew by {} KiB", grown >> 10);
+        Arena::report("G5", tried, &values, "-1, then a trap; 8 MiB");
+    }
     for (what, table) in [
         ("a table of 2^63 elements", "(table i64 9223372036854775808 funcref)"),
         ("a table of 10,000,000 elements", "(table 10000000 funcref)"),
@@ -137,6 +143,42 @@ fn component_with_memories(count: usize) -> Vec<u8> {
             {instances}
             (core module $main (func (export "run") (result i32) (i32.const 0)))
             (core instance $main (instantiate $main))
+            (func $run (result (result)) (canon lift (core func $main "run")))
+            (instance $exported (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $exported)))"#
+    );
+    wat::parse_str(&text).expect("valid text")
+}
+
+/// As many tables as a component may have, each of which takes elements until there are no more: of each there may be
+/// more than of all together.
+fn component_with_tables() -> Vec<u8> {
+    const INSTANCES: usize = 8;
+    const TABLES_EACH: usize = 8;
+    let tables = "(table 1 funcref)".repeat(TABLES_EACH);
+    let grow: String = (0..TABLES_EACH)
+        .map(|table| {
+            let grown = format!("(table.grow {table} (ref.null func) (i32.const 1000))");
+            format!("(loop $more (br_if $more (i32.ne {grown} (i32.const -1))))")
+        })
+        .collect();
+    let numbers = 0..INSTANCES;
+    let instances: String = numbers
+        .clone()
+        .map(|n| format!("(core instance $i{n} (instantiate $hoard))"))
+        .collect();
+    let imports: String = numbers
+        .clone()
+        .map(|n| format!(r#"(import "i{n}" "grow" (func $grow{n}))"#))
+        .collect();
+    let calls: String = numbers.clone().map(|n| format!("(call $grow{n})")).collect();
+    let with: String = numbers.map(|n| format!(r#"(with "i{n}" (instance $i{n}))"#)).collect();
+    let text = format!(
+        r#"(component
+            (core module $hoard {tables} (func (export "grow") {grow}))
+            {instances}
+            (core module $main {imports} (func (export "run") (result i32) {calls} (unreachable)))
+            (core instance $main (instantiate $main {with}))
             (func $run (result (result)) (canon lift (core func $main "run")))
             (instance $exported (export "run" (func $run)))
             (export "wasi:cli/run@0.2.0" (instance $exported)))"#

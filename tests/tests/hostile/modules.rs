@@ -1,11 +1,14 @@
 //! Wasm modules that are too large to be written as text.
 
 const END: u8 = 0x0b;
+const I32: u8 = 0x7f;
 
 /// A command made of functions without parameters; the first one is what is run.
 pub(super) struct Module {
     /// Pages of memory that it asks for.
     pub(super) memory_pages: u32,
+    /// Numbers that a block of the type 1 takes and gives.
+    pub(super) block_width: usize,
     /// Bodies of its functions, each with its locals in front and without its end.
     pub(super) bodies: Vec<Vec<u8>>,
     /// One byte each, all at the same place.
@@ -17,7 +20,12 @@ impl Module {
     pub(super) fn bytes(&self) -> Vec<u8> {
         let functions = self.bodies.len();
         let mut module = b"\0asm\x01\0\0\0".to_vec();
-        section(&mut module, 1, &[1, 0x60, 0, 0]);
+        let numbers = [number(self.block_width), vec![I32; self.block_width]].concat();
+        section(
+            &mut module,
+            1,
+            &[&[2, 0x60, 0, 0, 0x60], &numbers[..], &numbers[..]].concat(),
+        );
         let types = [number(functions), vec![0; functions]].concat();
         section(&mut module, 3, &types);
         section(

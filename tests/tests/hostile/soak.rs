@@ -30,7 +30,7 @@ async fn mixed_load() {
         .platform
         .deploy("misbehave", &["--name", "fresh", "--isolation", "invocation"])
         .await;
-    let time = Duration::from_secs(seconds());
+    let time = Duration::from_secs(wished("SOAK_SECONDS", SECONDS));
     // Without the bystander: eight callers who never pause are all that two cores can bear.
     let (calls, late, warm, end) = soak(&arena, time).await;
     arena.is_alive("soak");
@@ -54,11 +54,13 @@ async fn mixed_load() {
 /// a quarter of it and at the end.
 async fn soak(arena: &Arena, time: Duration) -> (usize, usize, Vitals, Vitals) {
     let began = Instant::now();
+    let pause = Duration::from_millis(wished("SOAK_PAUSE_MS", 0));
     let callers = (0..CALLERS).map(async |caller: usize| {
         let (mut calls, mut late) = (0, 0);
         while began.elapsed() < time {
             late += usize::from(is_late(arena, calls * CALLERS + caller).await);
             calls += 1;
+            tokio::time::sleep(pause).await;
         }
         (calls, late)
     });
@@ -87,17 +89,12 @@ async fn is_late(arena: &Arena, number: usize) -> bool {
         17..=20 => ("/fresh/echo", "x".repeat(50_000)),
         _ => ("/attacker/echo", "y".repeat(number % 5_000)),
     };
-    let answer = arena
-        .platform
-        .request(Method::POST, path)
-        .body(body)
-        .send()
-        .await
-        .expect("the server answers");
+    let answer = arena.platform.request(Method::POST, path).body(body).send().await;
     if number % 32 == 6 {
-        // Gone before its end.
+        // Gone before its end, if it was not cut off before its head had left.
         return false;
     }
+    let answer = answer.expect("the server answers");
     let status = answer.status().as_u16();
     let wanted: &[u16] = match number % 32 {
         0 | 3 => &[500],
@@ -111,12 +108,12 @@ async fn is_late(arena: &Arena, number: usize) -> bool {
     answer.bytes().await.is_err() || late
 }
 
-/// How long the load goes on, in seconds.
+/// What the environment says about the load: how long it goes on, and how long each caller pauses between two calls.
 #[expect(
     clippy::disallowed_methods,
     reason = "the environment says how long the run may take"
 )]
-fn seconds() -> u64 {
-    let wished = std::env::var("SOAK_SECONDS").ok().and_then(|value| value.parse().ok());
-    wished.unwrap_or(SECONDS)
+fn wished(name: &str, usual: u64) -> u64 {
+    let wished = std::env::var(name).ok().and_then(|value| value.parse().ok());
+    wished.unwrap_or(usual)
 }

@@ -72,12 +72,14 @@ async fn left_behind(id: &str, arena: &Arena, tried: &str, before: mayfly_tests:
 }
 
 async fn cancel(arena: &Arena, count: usize) {
-    const REQUESTS: [&str; 6] = [
+    const REQUESTS: [&str; 7] = [
         "GET /attacker/sleep?ms=15 HTTP/1.1\r\nhost: x\r\n\r\n",
         "GET /attacker/flood HTTP/1.1\r\nhost: x\r\n\r\n",
         "GET /attacker/spin HTTP/1.1\r\nhost: x\r\n\r\n",
         "POST /attacker/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\nthe beginning",
         "GET /attacker/slow-body?chunks=100&ms=3 HTTP/1.1\r\nhost: x\r\n\r\n",
+        // Begins its answer, and does not look whether anybody is there for longer than all of this takes.
+        "GET /attacker/slow-body?chunks=2&ms=18000 HTTP/1.1\r\nhost: x\r\n\r\n",
         "GET /attacker/mem",
     ];
     let address = address_of(&arena.platform.functions);

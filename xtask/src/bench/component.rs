@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::bench::peers;
-use crate::{guests, paths, setup, step};
-
-const COMPONENTIZE_PY: &str = "0.25.1";
+use crate::{guests, paths};
 
 /// A component whose bytes differ from those of every other copy, but which does the same.
 pub(crate) fn copy(component: &Path, number: u32) -> Result<PathBuf> {
@@ -42,37 +39,9 @@ fn leb128(mut value: usize) -> Vec<u8> {
     }
 }
 
-/// `bench/guests/hello_python.py` as a component; componentize-py comes from PyPI, into a folder of its own.
+/// `bench/guests/hello_python.py` as a component.
 pub(crate) fn python() -> Result<PathBuf> {
-    let tools = paths::target().join("tools/python");
-    let program = tools.join("bin/componentize-py");
-    let version = || crate::bench::machine::first_line(&program.to_string_lossy(), &["--version"]);
-    if !version().ends_with(COMPONENTIZE_PY) {
-        step::run(
-            "python3 -m venv",
-            Command::new("python3").args(["-m", "venv"]).arg(&tools),
-        )?;
-        let mut install = Command::new(tools.join("bin/pip"));
-        install.args(["install", "--quiet", &format!("componentize-py=={COMPONENTIZE_PY}")]);
-        step::run("pip install componentize-py", &mut install)?;
-        ensure!(
-            version().ends_with(COMPONENTIZE_PY),
-            "pip has brought another componentize-py"
-        );
-    }
-    let built = paths::guest("hello-python");
-    let source = paths::root().join("bench/guests");
-    if guests::is_newer(&built, &[&source.join("hello_python.py")])? {
-        return Ok(built);
-    }
-    let mut build = Command::new(program);
-    build.arg("-d").arg(guests::javascript_wit(&setup::javascript()?)?);
-    build
-        .args(["-w", "http", "componentize", "hello_python", "-p"])
-        .arg(source);
-    build.arg("-o").arg(&built);
-    step::run("componentize hello_python.py (takes about 15 s)", &mut build)?;
-    Ok(built)
+    guests::python(&paths::root().join("bench/guests/hello_python.py"), "hello-python")
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ struct Event<'a> {
     raw_path: &'a str,
     raw_query_string: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    cookies: Vec<&'a str>,
+    cookies: Vec<String>,
     headers: Headers<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     query_string_parameters: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
@@ -137,15 +137,13 @@ fn text(value: &HeaderValue) -> Cow<'_, str> {
 }
 
 /// Cookies travel apart from the other headers.
-fn cookies(headers: &HeaderMap) -> Vec<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .map(str::trim)
-        .filter(|cookie| !cookie.is_empty())
-        .collect()
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let mut cookies = Vec::new();
+    for value in headers.get_all(header::COOKIE).iter().map(text) {
+        let given = value.split(';').map(str::trim).filter(|cookie| !cookie.is_empty());
+        cookies.extend(given.map(str::to_owned));
+    }
+    cookies
 }
 
 /// Format 2.0 has one value per header: several are joined by commas.

@@ -1,6 +1,7 @@
 //! Every address in every form, against a second opinion and against what is known.
 
 use super::*;
+use crate::outbound::property::opinion::is_public_v4;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -38,25 +39,8 @@ fn closed_disguises(address: Ipv4Addr) -> [Ipv6Addr; 3] {
     ]
 }
 
-/// A second opinion, written without the tables.
-fn is_public_by_arithmetic(address: Ipv4Addr) -> bool {
-    let [a, b, c, d] = address.octets();
-    let special = address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_documentation()
-        || a == 0
-        || a >= 224
-        || (a == 100 && b & 0xc0 == 64)
-        || (a == 198 && b & 0xfe == 18)
-        || (a, b, c) == (192, 0, 0)
-        || (a, b, c) == (192, 88, 99)
-        || (a, b, c, d) == (168, 63, 129, 16);
-    !special
-}
-
 fn check_everything_about(address: Ipv4Addr, opened: &[PrivateNetwork]) {
-    let public = is_public_by_arithmetic(address);
+    let public = is_public_v4(address);
     assert_eq!(is_public(address.into()), public, "{address}");
     let open = is_open(address.into(), opened);
     for disguise in disguises(address) {
