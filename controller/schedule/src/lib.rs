@@ -2,7 +2,7 @@
 //!
 //! A [`Schedule`] is a crontab line, a rate or a moment. It knows no clock and keeps no state: it is asked which tick comes
 //! after an instant, in a time zone. The crate `cron` finds the dates on the wall; around it stand crontab's own rules
-//! ([`crontab`]) and those of clocks that are changed ([`zone`]):
+//! (`crontab.rs`) and those of clocks that are changed (`zone.rs`):
 //!
 //! - a tick at a fixed time that is skipped when clocks go forward fires once, at the first instant after the gap;
 //! - a tick at a fixed time that comes twice when clocks go back fires once, the first time;
