@@ -18,7 +18,7 @@ const CALLERS: usize = 8;
 const CLIMB_BYTES_MAX: u64 = 32 * MIB;
 /// Part of the time after which what is held should be what will be held.
 const WARM_UP: u32 = 4;
-/// One call in so many may be stopped at its time limit, because others need the machine.
+/// In the long form one call in so many may be stopped at its time limit, because others need the machine.
 const LATE_SHARE: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +44,13 @@ async fn mixed_load() {
         &format!("held after a quarter of the time: {warm}, at the end: {end}"),
         "32 MiB, 8 descriptors, 8 threads more",
     );
-    assert!(late <= calls / LATE_SHARE, "{late} of {calls} calls were stopped");
+    // The short form has the machine to itself.
+    let late_max = if time > Duration::from_secs(SECONDS) {
+        calls / LATE_SHARE
+    } else {
+        0
+    };
+    assert!(late <= late_max, "{late} of {calls} calls were stopped");
     assert!(climbed <= CLIMB_BYTES_MAX, "{} MiB more", climbed / MIB);
     assert!(end.descriptors <= warm.descriptors + 8, "{warm}; {end}");
     assert!(end.threads <= warm.threads + 8, "{warm}; {end}");
