@@ -1,9 +1,13 @@
 //! The documents of the admin API as the client reads and writes them. Times are RFC 3339 UTC and kept as text.
 
+mod events;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mayfly_invoker_api::Digest;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use events::{Accepted, Choice, Event, EventDetail, Handled, NewTrigger, Retry, RetryRequest, Trigger};
 
 /// What a version is run with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,14 @@ pub(crate) struct Config {
     pub(crate) allow_hosts: BTreeSet<String>,
     /// `auto`, `on` or `off`; text, so that a newer server can be described.
     pub(crate) snapshot: String,
+    /// How often and when a failed event is tried again.
+    #[serde(default)]
+    pub(crate) retry: Option<Retry>,
+    /// Where outcomes of events go, as `function:NAME`.
+    #[serde(default)]
+    pub(crate) on_success: Option<String>,
+    #[serde(default)]
+    pub(crate) on_failure: Option<String>,
 }
 
 /// What a deployment asks for; what it leaves out, the server decides.
@@ -46,9 +58,35 @@ pub(crate) struct ConfigRequest {
     pub(crate) max_instances: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<String>,
+    #[serde(skip_serializing_if = "RetryRequest::is_empty")]
+    pub(crate) retry: RetryRequest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on_success: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on_failure: Option<String>,
     pub(crate) env: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) allow_hosts: BTreeSet<String>,
+}
+
+impl ConfigRequest {
+    /// Asks for exactly what a version has.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            memory_mib: Some(config.memory_mib),
+            timeout_ms: Some(config.timeout_ms),
+            isolation: Some(config.isolation.clone()),
+            max_requests_per_instance: Some(config.max_requests_per_instance),
+            min_warm: Some(config.min_warm),
+            max_instances: Some(config.max_instances),
+            snapshot: Some(config.snapshot.clone()),
+            retry: RetryRequest::default().over(config.retry),
+            on_success: config.on_success.clone(),
+            on_failure: config.on_failure.clone(),
+            env: config.env.clone(),
+            allow_hosts: config.allow_hosts.clone(),
+        }
+    }
 }
 
 /// The body of a deployment.

@@ -1,5 +1,6 @@
 //! The admin API as a client sees it: one method per operation, every failure a [`CliError`].
 
+mod events;
 mod failure;
 mod reply;
 mod transport;
@@ -19,6 +20,7 @@ use crate::api::{
 };
 use crate::error::CliError;
 
+pub(crate) use events::{EventQuery, Later};
 pub(crate) use reply::Reply;
 
 /// For everything but uploads and invocations.
@@ -179,10 +181,14 @@ impl Client {
         name: &FunctionName,
         content_type: &'static str,
         payload: Vec<u8>,
+        idempotency_key: Option<&str>,
     ) -> Result<Reply, CliError> {
         // The function has its own limit of time.
         let request = self.unlimited(Method::POST, &["functions", name.as_str(), "invoke"]);
-        let request = request.header(CONTENT_TYPE, content_type).body(payload);
+        let mut request = request.header(CONTENT_TYPE, content_type).body(payload);
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
         let response = self.transport.send(request).await?;
         Reply::receive(self.transport.base(), response)
             .await

@@ -4,12 +4,15 @@ mod completions;
 mod delete;
 mod deploy;
 mod describe;
+mod dlq;
+mod events;
 mod explain;
 mod invocations;
 mod invoke;
 mod list;
 mod logs;
 mod status;
+mod trigger;
 mod usage;
 
 use std::process::ExitCode;
@@ -83,6 +86,12 @@ pub(crate) enum ClientCommand {
     Logs(logs::Args),
     /// List the last invocations of a function
     Invocations(invocations::Args),
+    /// Events: calls that are made later or again, and ticks of schedules
+    Events(events::Args),
+    /// What fires functions by itself
+    Trigger(trigger::Args),
+    /// Dead letters: events that were given up
+    Dlq(dlq::Args),
     /// Show what was consumed
     Usage(usage::Args),
     /// Show what the server has done since it started
@@ -135,6 +144,9 @@ impl ClientCommand {
             Self::Describe(args) => describe::run(session, args).await,
             Self::Logs(args) => logs::run(session, args).await,
             Self::Invocations(args) => invocations::run(session, args).await,
+            Self::Events(args) => events::run(session, args).await,
+            Self::Trigger(args) => trigger::run(session, args).await,
+            Self::Dlq(args) => dlq::run(session, args).await,
             Self::Usage(args) => usage::run(session, args).await,
             Self::Status => status::run(session).await,
             Self::Delete(args) => delete::run(session, args).await,
@@ -144,7 +156,9 @@ impl ClientCommand {
     /// The existing function that the command is about.
     fn function(&self) -> Option<&FunctionName> {
         match self {
-            Self::Deploy(_) | Self::List | Self::Status | Self::Usage(_) => None,
+            Self::Deploy(_) | Self::Events(_) | Self::List | Self::Status | Self::Usage(_) => None,
+            Self::Trigger(args) => args.function(),
+            Self::Dlq(args) => args.function(),
             Self::Invoke(args) => Some(&args.name),
             Self::Describe(args) => Some(&args.name),
             Self::Logs(args) => Some(&args.name),

@@ -71,6 +71,27 @@ impl DataDir {
     }
 }
 
+impl DataDir {
+    /// A name for this process, which no other has, and that of the last process that worked here: it has ended, because
+    /// only one can hold the folder.
+    ///
+    /// # Errors
+    /// `data_dir_unwritable`.
+    pub(crate) fn succeed(&self) -> Result<([u8; 6], Option<[u8; 6]>), CliError> {
+        let path = self.path.join("process");
+        let unwritable = |cause: std::io::Error| data_dir_unwritable(&self.path, &cause_text(&cause));
+        let predecessor = match fs::read(&path) {
+            // Of a name that was cut short, others find out by themselves that its process is dead.
+            Ok(bytes) => bytes.try_into().ok(),
+            Err(cause) if cause.kind() == IoErrorKind::NotFound => None,
+            Err(cause) => return Err(unwritable(cause)),
+        };
+        let process = random()?;
+        fs::write(&path, process).map_err(unwritable)?;
+        Ok((process, predecessor))
+    }
+}
+
 /// Random bytes from the system.
 ///
 /// # Errors

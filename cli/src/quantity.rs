@@ -39,6 +39,36 @@ pub(crate) fn parse_timeout_ms(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "it must be a whole number above 0, such as 500ms or 30s".to_owned())
 }
 
+/// Reads `30s`, `10m`, `6h` or `7d` into seconds.
+///
+/// # Errors
+/// Says how to write it.
+pub(crate) fn parse_seconds(text: &str) -> Result<u32, String> {
+    let (number, unit) = split_unit(text);
+    let per_unit: u32 = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 24 * 3_600,
+        _ => return Err("say the unit, such as 30s, 10m, 6h or 7d".to_owned()),
+    };
+    let seconds = number
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(per_unit));
+    seconds.ok_or_else(|| "it must be a whole number, such as 30s or 6h".to_owned())
+}
+
+/// A time in the largest unit that it is a whole number of: `90 s`, `6 h`.
+pub(crate) fn seconds_text(seconds: u32) -> String {
+    for (unit, per_unit) in [("d", 24 * 3_600), ("h", 3_600), ("min", 60)] {
+        if seconds >= per_unit && seconds.is_multiple_of(per_unit) {
+            return format!("{} {unit}", seconds / per_unit);
+        }
+    }
+    format!("{seconds} s")
+}
+
 /// A size with three significant digits at most: `17 B`, `52 KiB`, `3.1 MiB`.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     if bytes < 1024 {

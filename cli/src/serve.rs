@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use crate::data_dir::{DataDir, data_dir_unwritable, random};
 use crate::error::{CliError, ErrorKind, cause_text};
 use crate::profile::Profile;
-use crate::quantity::parse_memory_mib;
+use crate::quantity::{parse_memory_mib, parse_seconds};
 use crate::shutdown::Signals;
 use crate::{machine, output, runtime};
 
@@ -84,6 +84,15 @@ pub(crate) struct Args {
     #[arg(long, env = "MAYFLY_MAX_CONCURRENCY", value_name = "N", default_value_t = MAX_CONCURRENCY,
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) max_concurrency: u32,
+
+    /// Events of one namespace that may wait; more are refused
+    #[arg(long, env = "MAYFLY_MAX_BACKLOG", value_name = "N", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) max_backlog: u64,
+
+    /// How long an event that was delivered can be seen, with its result, such as 1h or 7d
+    #[arg(long, env = "MAYFLY_KEEP_RESULTS", value_name = "TIME", default_value = "1d", value_parser = parse_seconds)]
+    pub(crate) keep_results: u32,
 
     /// Memory of all instances together, running and warm, such as 512MiB or 4GiB; else half of the machine's, at most 8GiB
     #[arg(long, env = "MAYFLY_INSTANCE_MEMORY", value_name = "SIZE", value_parser = parse_memory_mib)]
@@ -188,6 +197,7 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
     };
     let invoker = Invoker::create(config, artifacts.clone()).map_err(|cause| failed("internal", cause.to_string()))?;
     let public_url = args.public_url.as_deref().unwrap_or(functions_url);
+    let (process, predecessor) = dir.succeed()?;
     Ok(Parts {
         store,
         ledger,
@@ -195,13 +205,22 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
         invoker: Arc::new(invoker),
         clock: Arc::new(SystemClock),
         public_url: public_url.trim_end_matches('/').to_owned(),
-        process: random()?,
+        process,
+        predecessor,
         bounds: Bounds {
             invocations_in_flight_max: args.max_concurrency as usize,
             connections_max: connections_max(Bounds::default().connections_max),
+            events_in_flight_max: events_in_flight_max(args.max_concurrency),
+            backlog_events_max: args.max_backlog,
+            result_kept: Duration::from_secs(args.keep_results.into()),
             ..Bounds::default()
         },
     })
+}
+
+/// Of the calls that may run at once, those that deliver events: half, so that events never keep callers out.
+fn events_in_flight_max(max_concurrency: u32) -> u32 {
+    (max_concurrency / 2).max(1)
 }
 
 /// Which guests are taken.

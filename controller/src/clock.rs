@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mayfly_invoker_api::InvocationId;
+use mayfly_invoker_api::{EventId, InvocationId};
 
 /// Wall-clock time.
 pub trait Clock: Debug + Send + Sync {
@@ -24,15 +24,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// Makes invocation ids: unique, and in the order of time, without a call into the kernel for each.
+/// Makes ids of invocations and events: unique, and in the order of time, without a call into the kernel for each.
 #[derive(Debug)]
-pub(crate) struct InvocationIds {
+pub(crate) struct Ids {
     /// Tells this process from all others.
     process: [u8; 6],
     counter: AtomicU32,
 }
 
-impl InvocationIds {
+impl Ids {
     pub(crate) fn new(process: [u8; 6]) -> Self {
         Self {
             process,
@@ -40,13 +40,23 @@ impl InvocationIds {
         }
     }
 
-    pub(crate) fn next(&self, unix_ms: i64) -> InvocationId {
+    /// The id of an invocation that begins now.
+    pub(crate) fn invocation(&self, unix_ms: i64) -> InvocationId {
+        InvocationId::new(u64::try_from(unix_ms).unwrap_or(0), self.random())
+    }
+
+    /// The id of an event that is accepted now.
+    pub(crate) fn event(&self, unix_ms: i64) -> EventId {
+        EventId::new(u64::try_from(unix_ms).unwrap_or(0), self.random())
+    }
+
+    fn random(&self) -> [u8; 10] {
         let mut random = [0; 10];
         // The counter last, where a UUID has no bits of its own: ids of one process and millisecond stay in order, and
         // people can tell two of them apart by their end.
         random[..6].copy_from_slice(&self.process);
         random[6..].copy_from_slice(&self.counter.fetch_add(1, Relaxed).to_be_bytes());
-        InvocationId::new(u64::try_from(unix_ms).unwrap_or(0), random)
+        random
     }
 }
 
@@ -58,8 +68,8 @@ mod tests {
 
     #[test]
     fn ids_of_one_millisecond_differ() {
-        let ids = InvocationIds::new([7; 6]);
-        let made: HashSet<_> = (0..100_000).map(|_| ids.next(1_700_000_000_000)).collect();
+        let ids = Ids::new([7; 6]);
+        let made: HashSet<_> = (0..100_000).map(|_| ids.invocation(1_700_000_000_000)).collect();
         assert_eq!(made.len(), 100_000);
     }
 }

@@ -14,6 +14,7 @@ pub enum Code {
     ArtifactMissing,
     ArtifactTooLarge,
     ArtifactUnavailable,
+    BacklogFull,
     BadResponse,
     Cancelled,
     CompileFailed,
@@ -22,14 +23,19 @@ pub enum Code {
     DatabaseUnavailable,
     DeadlineExceeded,
     DigestMismatch,
+    EventExpired,
+    EventNotFound,
     FunctionFailed,
     FunctionNotFound,
     FunctionTrapped,
+    IdempotencyKeyReused,
     Internal,
+    Interrupted,
     InvalidConfig,
     InvalidJson,
     InvalidName,
     InvalidParameter,
+    InvalidSchedule,
     InvalidWasm,
     InvocationNotFound,
     LedgerUnavailable,
@@ -39,10 +45,14 @@ pub enum Code {
     NoUsableExport,
     Overloaded,
     PayloadTooLarge,
+    RecursionDetected,
     RequestTimeout,
+    RequestUnderWay,
     RouteNotFound,
     ShuttingDown,
     SnapshotFailed,
+    TriggerExists,
+    TriggerNotFound,
     Unauthorized,
     UnsupportedImport,
 }
@@ -55,6 +65,7 @@ impl Code {
             Self::ArtifactMissing => "artifact_missing",
             Self::ArtifactTooLarge => "artifact_too_large",
             Self::ArtifactUnavailable => "artifact_unavailable",
+            Self::BacklogFull => "backlog_full",
             Self::BadResponse => "bad_response",
             Self::Cancelled => "cancelled",
             Self::CompileFailed => "compile_failed",
@@ -63,14 +74,19 @@ impl Code {
             Self::DatabaseUnavailable => "database_unavailable",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::DigestMismatch => "digest_mismatch",
+            Self::EventExpired => "event_expired",
+            Self::EventNotFound => "event_not_found",
             Self::FunctionFailed => "function_failed",
             Self::FunctionNotFound => "function_not_found",
             Self::FunctionTrapped => "function_trapped",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::Internal => "internal",
+            Self::Interrupted => "interrupted",
             Self::InvalidConfig => "invalid_config",
             Self::InvalidJson => "invalid_json",
             Self::InvalidName => "invalid_name",
             Self::InvalidParameter => "invalid_parameter",
+            Self::InvalidSchedule => "invalid_schedule",
             Self::InvalidWasm => "invalid_wasm",
             Self::InvocationNotFound => "invocation_not_found",
             Self::LedgerUnavailable => "ledger_unavailable",
@@ -80,10 +96,14 @@ impl Code {
             Self::NoUsableExport => "no_usable_export",
             Self::Overloaded => "overloaded",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::RecursionDetected => "recursion_detected",
             Self::RequestTimeout => "request_timeout",
+            Self::RequestUnderWay => "request_under_way",
             Self::RouteNotFound => "route_not_found",
             Self::ShuttingDown => "shutting_down",
             Self::SnapshotFailed => "snapshot_failed",
+            Self::TriggerExists => "trigger_exists",
+            Self::TriggerNotFound => "trigger_not_found",
             Self::Unauthorized => "unauthorized",
             Self::UnsupportedImport => "unsupported_import",
         }
@@ -93,6 +113,8 @@ impl Code {
         use StatusCode as S;
         match self {
             Self::ArtifactMissing
+            | Self::TriggerNotFound
+            | Self::EventNotFound
             | Self::FunctionNotFound
             | Self::InvocationNotFound
             | Self::NamespaceNotFound
@@ -102,6 +124,7 @@ impl Code {
             | Self::FunctionFailed
             | Self::FunctionTrapped
             | Self::Internal
+            | Self::Interrupted
             | Self::MemoryExceeded => S::INTERNAL_SERVER_ERROR,
             Self::BadResponse | Self::Cancelled => S::BAD_GATEWAY,
             Self::CompileFailed
@@ -110,16 +133,19 @@ impl Code {
             | Self::NoUsableExport
             | Self::SnapshotFailed
             | Self::UnsupportedImport => S::UNPROCESSABLE_ENTITY,
-            Self::ConcurrencyLimit => S::TOO_MANY_REQUESTS,
-            Self::DeadlineExceeded => S::GATEWAY_TIMEOUT,
+            Self::BacklogFull | Self::ConcurrencyLimit => S::TOO_MANY_REQUESTS,
+            Self::DeadlineExceeded | Self::EventExpired => S::GATEWAY_TIMEOUT,
             Self::DigestMismatch
             | Self::InvalidConfig
             | Self::InvalidJson
             | Self::InvalidName
-            | Self::InvalidParameter => S::BAD_REQUEST,
+            | Self::InvalidParameter
+            | Self::InvalidSchedule => S::BAD_REQUEST,
             Self::DatabaseUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
                 S::SERVICE_UNAVAILABLE
             }
+            Self::IdempotencyKeyReused | Self::RequestUnderWay | Self::TriggerExists => S::CONFLICT,
+            Self::RecursionDetected => S::LOOP_DETECTED,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::Unauthorized => S::UNAUTHORIZED,
@@ -129,6 +155,22 @@ impl Code {
     /// What to do next.
     pub(crate) fn hint(self) -> &'static str {
         match self {
+            Self::BacklogFull => {
+                "wait until some events are delivered, or raise the bound with `fn serve --max-backlog`"
+            }
+            Self::EventExpired => "raise `--max-event-age` of the function, or redrive the event with `fn dlq redrive`",
+            Self::EventNotFound => {
+                "`fn events list` shows the events that are known; those that were delivered are forgotten after a day"
+            }
+            Self::IdempotencyKeyReused => "use a new Idempotency-Key for a request that is not a repetition",
+            Self::Interrupted => "nothing: the event is delivered again",
+            Self::InvalidSchedule => {
+                "write five fields as in crontab, such as \"0 9 * * *\", or @hourly, rate(5 minutes), at(2026-12-31T23:59:00)"
+            }
+            Self::RecursionDetected => "look for a circle of destinations; `fn describe` shows where outcomes go",
+            Self::RequestUnderWay => "wait for the time in Retry-After, then send the same request again",
+            Self::TriggerExists => "choose another name, or delete the trigger first with `fn trigger delete`",
+            Self::TriggerNotFound => "`fn trigger list` shows the triggers that exist",
             Self::ArtifactMissing => "upload the file with PUT to /v1/ns/NAMESPACE/artifacts/DIGEST first",
             Self::ArtifactTooLarge => "build with optimisation for size and without debug information",
             Self::ArtifactUnavailable => "deploy the function's file again",

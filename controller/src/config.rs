@@ -30,6 +30,14 @@ pub struct Bounds {
     pub routes_max: u64,
     /// How long a stopping server waits for invocations that are still running.
     pub drain_time_max: Duration,
+    /// Attempts to deliver events that run at once; they are among the invocations in flight.
+    pub events_in_flight_max: u32,
+    /// Events of one namespace that wait.
+    pub backlog_events_max: u64,
+    /// Their payloads together, in bytes.
+    pub backlog_bytes_max: u64,
+    /// How long an event that was delivered can be seen, with its result.
+    pub result_kept: Duration,
 }
 
 impl Default for Bounds {
@@ -47,6 +55,10 @@ impl Default for Bounds {
             route_age_max: Duration::from_secs(1),
             routes_max: 10_000,
             drain_time_max: Duration::from_millis(TIMEOUT_MS_MAX),
+            events_in_flight_max: 450,
+            backlog_events_max: 1_000_000,
+            backlog_bytes_max: 4 << 30,
+            result_kept: Duration::from_hours(24),
         }
     }
 }
@@ -91,3 +103,27 @@ pub(crate) const HEADERS_MAX: usize = 100;
 pub(crate) const HEAD_BYTES_MAX: usize = 48 << 10;
 /// Streams of one HTTP/2 connection at once.
 pub(crate) const HTTP2_STREAMS_MAX: u32 = 100;
+/// Result of an event that is kept, in bytes; of a larger one only the size is known.
+pub(crate) const RESULT_BYTES_MAX: usize = 256 << 10;
+/// Events in a row, each of which led to the next.
+pub(crate) const EVENT_DEPTH_MAX: u32 = 16;
+/// How long an event that could not be delivered is kept.
+pub(crate) const UNDELIVERED_KEPT: Duration = Duration::from_hours(14 * 24);
+/// How long it is known which ticks of schedules have fired.
+pub(crate) const TICKS_KEPT: Duration = Duration::from_hours(32 * 24);
+/// How far ahead an event may be due.
+pub(crate) const DELAY_MAX: Duration = Duration::from_hours(366 * 24);
+/// How long the answer to a request with an Idempotency-Key is given again.
+pub(crate) const KEY_KEPT: Duration = Duration::from_hours(24);
+/// Length of an Idempotency-Key, in characters.
+pub(crate) const KEY_CHARS_MAX: usize = 255;
+/// Answer to a request with an Idempotency-Key, in bytes.
+pub(crate) const KEPT_ANSWER_BYTES_MAX: usize = 6 << 20;
+/// Triggers of one namespace.
+pub(crate) const TRIGGERS_MAX: u64 = 200_000;
+/// The `detail` that a schedule gives to its function, in bytes of JSON.
+pub(crate) const DETAIL_BYTES_MAX: usize = 64 << 10;
+/// The longest jitter of a schedule, in seconds.
+pub(crate) const JITTER_SECONDS_MAX: u32 = 3_600;
+/// Events that are redriven or purged by one request.
+pub(crate) const REDRIVEN_MAX: usize = 10_000;

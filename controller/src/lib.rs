@@ -9,6 +9,7 @@ mod body;
 pub mod clock;
 mod code;
 mod config;
+pub mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod ingress;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
+use crate::events::Events;
 use crate::ingress::{Ingress, ResponseBody};
 use crate::ledger::Ledger;
 use crate::server::Answer;
@@ -58,6 +60,8 @@ pub struct Parts {
     pub public_url: String,
     /// Six random bytes that tell this process from all others.
     pub process: [u8; 6],
+    /// Those of the last process that worked with this data directory; it has ended.
+    pub predecessor: Option<[u8; 6]>,
     /// How much of the machine may be used.
     pub bounds: Bounds,
 }
@@ -84,6 +88,7 @@ impl std::fmt::Debug for Parts {
 pub struct Controller {
     parts: Parts,
     ingress: Arc<Ingress>,
+    events: Arc<Events>,
 }
 
 impl std::fmt::Debug for Controller {
@@ -93,18 +98,12 @@ impl std::fmt::Debug for Controller {
 }
 
 impl Controller {
-    /// Puts the parts together.
+    /// Puts the parts together. Must be called inside a runtime.
     #[must_use]
     pub fn create(parts: Parts) -> Self {
-        let ingress = Arc::new(Ingress::new(
-            &parts.bounds,
-            parts.store.clone(),
-            parts.ledger.clone(),
-            Arc::clone(&parts.invoker),
-            Arc::clone(&parts.clock),
-            parts.process,
-        ));
-        Self { parts, ingress }
+        let events = Arc::new(Events::start(&parts));
+        let ingress = Arc::new(Ingress::new(&parts, Arc::clone(&events)));
+        Self { parts, ingress, events }
     }
 
     /// Serves both listeners until `stop`, then drains: what was accepted is answered, and its usage recorded.
@@ -121,15 +120,19 @@ impl Controller {
         let api = Arc::new(admin::Api::new(
             self.parts.clone(),
             Arc::clone(&self.ingress),
+            Arc::clone(&self.events),
             stop.clone(),
         ));
+        let events = self.events.run(&self.parts, Arc::clone(&self.ingress), stop.clone());
         let functions_door = Arc::new(FunctionsDoor {
             ingress: Arc::clone(&self.ingress),
         });
         tokio::join!(
             server::serve(functions, functions_door, bounds, stop.clone()),
             server::serve(admin, api, bounds, stop),
+            events,
         );
+        self.events.close();
         drop(warm);
         // It may be waiting for a compiler, and nobody waits for it.
         prefetch.abort();

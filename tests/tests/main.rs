@@ -1,12 +1,14 @@
 //! The black-box tests, one file per theme, in one program: linking a dozen of them would take longer than running them.
 //! `cargo xtask test --no-lint -- deadline` runs one theme. (`cargo test -p` would build the engine anew: other features.)
 
+mod chaos;
 mod cli;
 mod code;
 mod conformance;
 mod crash;
 mod deadline;
 mod deploy;
+mod events;
 mod hostile;
 mod invoke;
 mod isolation;
@@ -19,6 +21,7 @@ mod preview;
 mod recover;
 mod refuse;
 mod reuse;
+mod schedules;
 mod shutdown;
 mod snapshot;
 mod tidy;

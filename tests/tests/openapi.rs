@@ -11,18 +11,31 @@ on_both_databases!(
 );
 
 /// What clients rely on; a new route is added here too.
-const ROUTES: [&str; 13] = [
+const ROUTES: [&str; 26] = [
     "DELETE /v1/ns/{ns}/functions/{name}",
+    "DELETE /v1/ns/{ns}/triggers/{name}",
     "GET /v1/invoker",
     "GET /v1/ns/{ns}/artifacts/{digest}",
+    "GET /v1/ns/{ns}/events",
+    "GET /v1/ns/{ns}/events/summary",
+    "GET /v1/ns/{ns}/events/{id}",
     "GET /v1/ns/{ns}/functions",
     "GET /v1/ns/{ns}/functions/{name}",
     "GET /v1/ns/{ns}/functions/{name}/invocations",
     "GET /v1/ns/{ns}/functions/{name}/logs",
     "GET /v1/ns/{ns}/invocations/{id}",
+    "GET /v1/ns/{ns}/triggers",
+    "GET /v1/ns/{ns}/triggers/{name}",
     "GET /v1/ns/{ns}/usage",
     "HEAD /v1/ns/{ns}/artifacts/{digest}",
+    "POST /v1/ns/{ns}/events/{id}/cancel",
+    "POST /v1/ns/{ns}/functions/{name}/dead-letters/purge",
+    "POST /v1/ns/{ns}/functions/{name}/dead-letters/redrive",
     "POST /v1/ns/{ns}/functions/{name}/invoke",
+    "POST /v1/ns/{ns}/triggers",
+    "POST /v1/ns/{ns}/triggers/{name}/disable",
+    "POST /v1/ns/{ns}/triggers/{name}/enable",
+    "POST /v1/ns/{ns}/triggers/{name}/fire",
     "PUT /v1/ns/{ns}/artifacts/{digest}",
     "PUT /v1/ns/{ns}/functions/{name}",
 ];

@@ -16,8 +16,11 @@ const BANNED_NAMES: [&str; 6] = ["utils", "util", "helpers", "common", "manager"
 const NOT_OURS: [&str; 6] = ["target", "node_modules", ".git", ".cargo", "corpus", "artifacts"];
 
 /// Crates of ours that a crate may use; a crate that is missing here may use none.
-const MAY_USE: [(&str, &[&str]); 8] = [
-    ("mayfly-controller", &["mayfly-invoker-api"]),
+const MAY_USE: [(&str, &[&str]); 9] = [
+    (
+        "mayfly-controller",
+        &["mayfly-delivery", "mayfly-invoker-api", "mayfly-schedule"],
+    ),
     ("mayfly-invoker", &["mayfly-invoker-api", "mayfly-warm-pool"]),
     (
         "mayfly-cli",
@@ -35,6 +38,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("order-total", &["mayfly-sdk"]),
     ("initialised", &["mayfly-sdk"]),
     ("misbehave-event", &["mayfly-sdk"]),
+    ("record", &["mayfly-sdk"]),
     ("xtask", &["mayfly-warm-pool"]),
 ];
 

@@ -37,7 +37,7 @@ const EXAMPLES: [Guest; 3] = [
         shape: Shape::Bin,
     },
 ];
-const FIXTURES: [Guest; 8] = [
+const FIXTURES: [Guest; 9] = [
     Guest {
         package: "conformance-wasip2",
         target: COMPONENT,
@@ -60,6 +60,11 @@ const FIXTURES: [Guest; 8] = [
     },
     Guest {
         package: "misbehave",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
+    Guest {
+        package: "record",
         target: COMPONENT,
         shape: Shape::Cdylib,
     },

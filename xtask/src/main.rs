@@ -1,8 +1,9 @@
-//! Developer commands: `cargo xtask setup | demo | test | lint | bench | simulate | fuzz`. Plain Rust, nothing else to
-//! install; what is wanted from elsewhere, they get.
+//! Developer commands: `cargo xtask setup | demo | test | lint | bench | simulate | fuzz | chaos`. Plain Rust, nothing else
+//! to install; what is wanted from elsewhere, they get.
 #![expect(clippy::print_stdout, reason = "the terminal is this program's only output")]
 
 mod bench;
+mod chaos;
 mod demo;
 mod fuzz;
 mod guests;
@@ -44,6 +45,8 @@ enum Task {
     Bench(bench::Args),
     /// Drive the rules for warm instances over recorded traffic and compare them.
     Simulate(simulate::Args),
+    /// Kill the server again and again while events are handed in, and count what became of them.
+    Chaos(chaos::Args),
     /// Look for inputs that break what the readers of foreign bytes promise.
     Fuzz(fuzz::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Task::Lint => lint::run(&mut summary),
         Task::Bench(args) => bench::run(args, &mut summary),
         Task::Simulate(args) => simulate::run(&args, &mut summary),
+        Task::Chaos(args) => chaos::run(args, &mut summary),
         Task::Fuzz(args) => fuzz::run(&args, &mut summary),
     };
     summary.print();

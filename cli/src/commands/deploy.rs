@@ -69,15 +69,7 @@ async fn is_unchanged(
     config: &ConfigRequest,
 ) -> Result<bool, CliError> {
     let latest = &function.latest;
-    let same_config = config.memory_mib == Some(latest.config.memory_mib)
-        && config.timeout_ms == Some(latest.config.timeout_ms)
-        && config.isolation.as_ref() == Some(&latest.config.isolation)
-        && config.max_requests_per_instance == Some(latest.config.max_requests_per_instance)
-        && config.min_warm == Some(latest.config.min_warm)
-        && config.max_instances == Some(latest.config.max_instances)
-        && config.snapshot.as_ref() == Some(&latest.config.snapshot)
-        && config.env == latest.config.env
-        && config.allow_hosts == latest.config.allow_hosts;
+    let same_config = *config == ConfigRequest::of(&latest.config);
     Ok(same_config && latest.digest == artifact.digest() && session.client.has_artifact(artifact.digest()).await?)
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use mayfly_invoker_api::FunctionName;
 
-use crate::api::{FunctionDetail, Pool, Snapshot};
+use crate::api::{FunctionDetail, Pool, Retry, Snapshot};
 use crate::error::CliError;
 use crate::output::{self, Fields, Table};
-use crate::quantity::{bytes_text, ms_text, time_text, timeout_text};
+use crate::quantity::{bytes_text, ms_text, seconds_text, time_text, timeout_text};
 use crate::session::Session;
 
 /// Hex digits of a digest that people compare.
@@ -54,6 +54,17 @@ fn fields(function: &FunctionDetail) -> Fields {
     );
     add_pool(&mut fields, &function.pool);
     fields.add("snapshot", snapshot(function));
+    if let Some(retry) = &latest.config.retry {
+        fields.add("retry", retry_text(retry));
+    }
+    for (name, destination) in [
+        ("on success", &latest.config.on_success),
+        ("on failure", &latest.config.on_failure),
+    ] {
+        if let Some(destination) = destination {
+            fields.add(name, destination);
+        }
+    }
     for (index, (key, value)) in latest.config.env.iter().enumerate() {
         fields.add(if index == 0 { "env" } else { "" }, format!("{key}={value}"));
     }
@@ -64,6 +75,17 @@ fn fields(function: &FunctionDetail) -> Fields {
         fields.add(if index == 0 { "may call" } else { "" }, host);
     }
     fields
+}
+
+/// How events are tried again.
+pub(super) fn retry_text(retry: &Retry) -> String {
+    format!(
+        "{} attempts, pauses from {} to {}, for at most {}",
+        retry.max_attempts,
+        seconds_text(retry.backoff_seconds),
+        seconds_text(retry.max_backoff_seconds),
+        seconds_text(retry.max_age_seconds)
+    )
 }
 
 /// What there is of it just now.

@@ -9,10 +9,10 @@ use reqwest::StatusCode;
 use self::answer::{Document, Sink};
 use self::payload::{Data, Payload};
 use crate::api::Invocation;
-use crate::client::Reply;
+use crate::client::{Later, Reply};
 use crate::error::{CliError, ErrorKind};
 use crate::output::{self, Fields};
-use crate::quantity::{bytes_text, ms_text};
+use crate::quantity::{bytes_text, ms_text, parse_seconds};
 use crate::session::Session;
 
 #[derive(Debug, clap::Args)]
@@ -26,8 +26,28 @@ pub(crate) struct Args {
     data: Option<Data>,
 
     /// Show the record of the invocation on standard error
-    #[arg(long)]
+    #[arg(long, conflicts_with = "later")]
     report: bool,
+
+    /// Do not wait for the answer: print the id of an event, which `fn events show` follows
+    #[arg(long = "async")]
+    later: bool,
+
+    /// With --async: call it after this, such as 10m
+    #[arg(long, value_name = "TIME", requires = "later", conflicts_with = "at", value_parser = parse_seconds)]
+    delay: Option<u32>,
+
+    /// With --async: call it at this time, such as 2026-12-31T23:59:00Z
+    #[arg(long, value_name = "TIME", requires = "later")]
+    at: Option<String>,
+
+    /// With --async: attempts at most, in place of the function's own number
+    #[arg(long, value_name = "N", requires = "later")]
+    max_attempts: Option<u32>,
+
+    /// Whatever is sent again with this key gets the first answer, for a day
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
 }
 
 const AFTER_HELP: &str = "Prints the bytes of the answer as they are; on a terminal, control characters are written out \
@@ -36,9 +56,17 @@ and a line break is added when there is none. With --json, one document: status 
 
 pub(super) async fn run(session: &Session, args: &Args) -> Result<(), CliError> {
     let payload = Payload::read(args.data.as_ref())?;
+    if args.later {
+        return hand_in(session, args, payload).await;
+    }
     let called = session
         .client
-        .invoke(&args.name, payload.content_type, payload.bytes)
+        .invoke(
+            &args.name,
+            payload.content_type,
+            payload.bytes,
+            args.idempotency_key.as_deref(),
+        )
         .await;
     let mut reply = called.map_err(|error| with_data_hint(error, args))?;
 
@@ -72,6 +100,26 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), CliError> 
     } else {
         failure
     })
+}
+
+/// Hands in an event and prints its id.
+async fn hand_in(session: &Session, args: &Args, payload: Payload) -> Result<(), CliError> {
+    let delay = args.delay.map(|seconds| format!("{seconds}s"));
+    let later = Later {
+        delay: delay.as_deref(),
+        at: args.at.as_deref(),
+        max_attempts: args.max_attempts,
+        idempotency_key: args.idempotency_key.as_deref(),
+    };
+    let accepted = session
+        .client
+        .invoke_later(&args.name, payload.content_type, payload.bytes, &later)
+        .await
+        .map_err(|error| with_data_hint(error, args))?;
+    if session.json {
+        return output::json(&accepted);
+    }
+    output::line(&output::escape_line(&accepted.id))
 }
 
 /// Whether the function got as far as printing something.

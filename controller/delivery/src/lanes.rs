@@ -161,7 +161,10 @@ impl<N: Ord + Clone, F: Ord + Clone> Lanes<N, F> {
     }
 
     fn enter(&mut self, namespace: &N) {
-        let ready = self.namespaces.get(namespace).is_some_and(|tenant| !tenant.ring.is_empty());
+        let ready = self
+            .namespaces
+            .get(namespace)
+            .is_some_and(|tenant| !tenant.ring.is_empty());
         if ready && !self.ring.contains(namespace) {
             self.ring.push_back(namespace.clone());
         }
@@ -171,7 +174,11 @@ impl<N: Ord + Clone, F: Ord + Clone> Lanes<N, F> {
         let Some(tenant) = self.namespaces.get_mut(namespace) else {
             return;
         };
-        if tenant.lanes.get(function).is_some_and(|lane| !lane.offered && lane.in_flight == 0) {
+        if tenant
+            .lanes
+            .get(function)
+            .is_some_and(|lane| !lane.offered && lane.in_flight == 0)
+        {
             tenant.lanes.remove(function);
         }
         if tenant.lanes.is_empty() {
@@ -192,7 +199,9 @@ impl<F: Ord + Clone> Tenant<F> {
 
     /// Puts a lane at the end of the ring, if there may be something in it and it is below its limit.
     fn enter(&mut self, function: &F) {
-        let Some(lane) = self.lanes.get_mut(function) else { return };
+        let Some(lane) = self.lanes.get_mut(function) else {
+            return;
+        };
         if lane.offered && !lane.in_ring && lane.in_flight < lane.at_once_max {
             lane.in_ring = true;
             self.ring.push_back(function.clone());
@@ -200,7 +209,9 @@ impl<F: Ord + Clone> Tenant<F> {
     }
 
     fn leave(&mut self, function: &F) {
-        let Some(lane) = self.lanes.get_mut(function) else { return };
+        let Some(lane) = self.lanes.get_mut(function) else {
+            return;
+        };
         if lane.in_ring {
             lane.in_ring = false;
             self.ring.retain(|name| name != function);

@@ -294,11 +294,26 @@ mod tests {
         };
         assert_eq!(with(|_| {}), Ok(()));
         for (change, named) in [
-            ((|policy| policy.max_attempts = 0) as fn(&mut RetryPolicy), "max_attempts must be from 1 to 100, not 0"),
-            (|policy| policy.max_attempts = 101, "max_attempts must be from 1 to 100, not 101"),
-            (|policy| policy.backoff_seconds = 86_401, "backoff_seconds must be from 0 to 86400, not 86401"),
-            (|policy| policy.max_age_seconds = 0, "max_age_seconds must be from 1 to 1209600, not 0"),
-            (|policy| policy.max_backoff_seconds = 59, "backoff_seconds must not be more than max_backoff_seconds"),
+            (
+                (|policy| policy.max_attempts = 0) as fn(&mut RetryPolicy),
+                "max_attempts must be from 1 to 100, not 0",
+            ),
+            (
+                |policy| policy.max_attempts = 101,
+                "max_attempts must be from 1 to 100, not 101",
+            ),
+            (
+                |policy| policy.backoff_seconds = 86_401,
+                "backoff_seconds must be from 0 to 86400, not 86401",
+            ),
+            (
+                |policy| policy.max_age_seconds = 0,
+                "max_age_seconds must be from 1 to 1209600, not 0",
+            ),
+            (
+                |policy| policy.max_backoff_seconds = 59,
+                "backoff_seconds must not be more than max_backoff_seconds",
+            ),
         ] {
             assert_eq!(with(change), Err(named.to_owned()));
         }

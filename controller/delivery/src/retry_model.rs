@@ -8,11 +8,13 @@ use crate::{Ending, Fault, History, Next, RetryPolicy};
 const BORN: i64 = 1_795_132_800_000;
 
 fn policy() -> impl Strategy<Value = RetryPolicy> {
-    (1..=100_u32, 0..=86_400_u32, 0..=86_400_u32, 1..=1_209_600_u32).prop_map(|(attempts, one, other, age)| RetryPolicy {
-        max_attempts: attempts,
-        backoff_seconds: one.min(other),
-        max_backoff_seconds: one.max(other),
-        max_age_seconds: age,
+    (1..=100_u32, 0..=86_400_u32, 0..=86_400_u32, 1..=1_209_600_u32).prop_map(|(attempts, one, other, age)| {
+        RetryPolicy {
+            max_attempts: attempts,
+            backoff_seconds: one.min(other),
+            max_backoff_seconds: one.max(other),
+            max_age_seconds: age,
+        }
     })
 }
 

@@ -10,6 +10,7 @@
 //!   time that the clock shows it, which may be twice or not at all.
 
 mod crontab;
+mod due;
 mod error;
 mod field;
 mod zone;
@@ -18,6 +19,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 pub use chrono_tz::Tz;
 
 use crate::crontab::Crontab;
+pub use crate::due::{Due, Missed, TICKS_MAX};
 pub use crate::error::ScheduleError;
 
 /// Longest text of a schedule, in bytes.

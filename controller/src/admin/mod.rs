@@ -1,6 +1,8 @@
 //! The admin API: one file per resource, the OpenAPI document made from the handlers themselves.
 
 mod artifacts;
+mod dead_letters;
+mod events;
 mod extract;
 mod functions;
 mod health;
@@ -9,7 +11,10 @@ mod invoke;
 mod invoker;
 mod logs;
 pub(crate) mod token;
+mod triggers;
 mod usage;
+
+pub(crate) use extract::time;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,6 +34,7 @@ use utoipa_axum::routes;
 use crate::Parts;
 use crate::code::Code;
 use crate::config::API_BODY_BYTES_MAX;
+use crate::events::Events;
 use crate::ingress::Ingress;
 use crate::problem::{Problem, ProblemDocument};
 use crate::server::Answer;
@@ -38,6 +44,7 @@ use crate::server::Answer;
 pub(crate) struct Admin {
     parts: Parts,
     ingress: Arc<Ingress>,
+    events: Arc<Events>,
     stop: CancellationToken,
 }
 
@@ -65,10 +72,11 @@ impl utoipa::Modify for Bearer {
 }
 
 impl Api {
-    pub(crate) fn new(parts: Parts, ingress: Arc<Ingress>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(parts: Parts, ingress: Arc<Ingress>, events: Arc<Events>, stop: CancellationToken) -> Self {
         let admin = Admin {
             parts,
             ingress: Arc::clone(&ingress),
+            events,
             stop,
         };
         let guarded = OpenApiRouter::new()
@@ -83,6 +91,17 @@ impl Api {
             .routes(routes!(logs::list))
             .routes(routes!(usage::get))
             .routes(routes!(invoker::get))
+            .routes(routes!(events::list))
+            .routes(routes!(events::get))
+            .routes(routes!(events::cancel))
+            .routes(routes!(events::summary))
+            .routes(routes!(dead_letters::redrive))
+            .routes(routes!(dead_letters::purge))
+            .routes(routes!(triggers::list, triggers::create))
+            .routes(routes!(triggers::get, triggers::delete))
+            .routes(routes!(triggers::enable))
+            .routes(routes!(triggers::disable))
+            .routes(routes!(triggers::fire))
             .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
             .merge(
                 // Uploads and payloads have bounds of their own.

@@ -9,10 +9,10 @@ use http_body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body;
-use crate::clock::{Clock, InvocationIds};
+use crate::clock::{Clock, Ids};
 use crate::code::Code;
 use crate::config::Bounds;
-use crate::ingress::meter::Meter;
+use crate::ingress::meter::{Meter, RecordSlot, Sink};
 use crate::ingress::route::Routed;
 use crate::ledger::Ledger;
 use crate::problem::Problem;
@@ -28,7 +28,7 @@ pub(crate) struct Gate {
     request_body_bytes_max: u64,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    ids: InvocationIds,
+    ids: Arc<Ids>,
     closed: AtomicBool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Admitted {
 }
 
 impl Gate {
-    pub(crate) fn new(bounds: &Bounds, ledger: Ledger, clock: Arc<dyn Clock>, process: [u8; 6]) -> Self {
+    pub(crate) fn new(bounds: &Bounds, ledger: Ledger, clock: Arc<dyn Clock>, ids: Arc<Ids>) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(bounds.invocations_in_flight_max)),
             permits_max: bounds.invocations_in_flight_max,
@@ -49,7 +49,7 @@ impl Gate {
             request_body_bytes_max: bounds.request_body_bytes_max,
             ledger,
             clock,
-            ids: InvocationIds::new(process),
+            ids,
             closed: AtomicBool::new(false),
         }
     }
@@ -61,7 +61,7 @@ impl Gate {
     /// Lets `routed` pass or says why not. Nothing was started when it refuses.
     pub(crate) async fn admit(&self, routed: Routed) -> Result<Admitted, Problem> {
         match self.permit(&routed) {
-            Ok(permit) => Ok(self.open(routed, permit)),
+            Ok(permit) => Ok(self.open(routed, permit, Sink::Spool(self.ledger.clone()))),
             Err(problem) => {
                 body::discard_refused(routed.request, self.payload_bytes_max).await;
                 Err(problem)
@@ -91,13 +91,28 @@ impl Gate {
         })
     }
 
-    fn open(&self, routed: Routed, permit: OwnedSemaphorePermit) -> Admitted {
+    /// Permits for up to `count` attempts to deliver events; there may be none at the moment.
+    pub(crate) fn reserve(&self, count: u32) -> Vec<OwnedSemaphorePermit> {
+        if self.closed.load(Relaxed) {
+            return Vec::new();
+        }
+        let permits = (0..count).map_while(|_| Arc::clone(&self.permits).try_acquire_owned().ok());
+        permits.collect()
+    }
+
+    /// Lets an attempt pass that has a permit. Its record goes to `slot` instead of the spool, because it belongs into one
+    /// transaction with the end of the attempt.
+    pub(crate) fn admit_event(&self, routed: Routed, permit: OwnedSemaphorePermit, slot: RecordSlot) -> Admitted {
+        self.open(routed, permit, Sink::Slot(slot))
+    }
+
+    fn open(&self, routed: Routed, permit: OwnedSemaphorePermit, sink: Sink) -> Admitted {
         let trace_parent = trace_parent(routed.request.headers());
         let started_at_ms = self.clock.unix_ms();
         let meter = Meter::open(
-            self.ledger.clone(),
+            sink,
             permit,
-            self.ids.next(started_at_ms),
+            self.ids.invocation(started_at_ms),
             &routed,
             trace_parent.as_deref().map(trace_id),
             started_at_ms,

@@ -56,13 +56,15 @@ impl Dispatcher {
         let head_only = trigger == Trigger::Http && routed.request.method() == Method::HEAD;
         let kind = target.kind;
         let partition = partition(&target.isolation, routed.request.headers());
+        let event = routed.occurrence.as_ref().map(|of| (of.event.to_string(), of.attempt));
+        let (event_id, attempt) = event.unzip();
         let result = match self.limits.take(routed, &meter).await {
             Err(problem) => Err(Failure::Input(problem)),
             Ok(input) => {
                 let invocation = Invocation {
                     id: meter.id(),
-                    event_id: None,
-                    attempt: 1,
+                    event_id,
+                    attempt: attempt.unwrap_or(1),
                     target,
                     trace_parent,
                     partition,

@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::config::Bounds;
 use crate::ingress::gateway;
 use crate::ingress::meter::Meter;
-use crate::ingress::route::Routed;
+use crate::ingress::route::{Occurrence, Routed};
 use crate::ledger::Trigger;
 use crate::problem::Problem;
 
@@ -40,11 +40,18 @@ impl InputLimits {
             trigger,
             request,
             peer,
+            occurrence,
             ..
         } = routed;
         match (target.kind, trigger) {
-            (Kind::Http, Trigger::Http) => Ok(Input::Http(self.counted(request, meter))),
-            (Kind::Http, Trigger::Direct) => Ok(Input::Http(self.counted(as_post(request), meter))),
+            (Kind::Http, Trigger::Http) => {
+                let request = with_occurrence(request, occurrence.as_ref());
+                Ok(Input::Http(self.counted(request, meter)))
+            }
+            (Kind::Http, Trigger::Direct | Trigger::Cron) => {
+                let request = with_occurrence(as_post(request), occurrence.as_ref());
+                Ok(Input::Http(self.counted(request, meter)))
+            }
             (Kind::Event | Kind::Command, Trigger::Http) => {
                 let (parts, body) = request.into_parts();
                 let body = payload(body, meter).await?;
@@ -57,12 +64,14 @@ impl InputLimits {
                 )
                 .map(Input::Payload)
             }
-            (Kind::Event, Trigger::Direct) => {
+            (Kind::Event, Trigger::Direct | Trigger::Cron) => {
                 let payload = payload(request.into_body(), meter).await?;
                 check_json(&payload)?;
                 Ok(Input::Payload(payload))
             }
-            (Kind::Command, Trigger::Direct) => payload(request.into_body(), meter).await.map(Input::Payload),
+            (Kind::Command, Trigger::Direct | Trigger::Cron) => {
+                payload(request.into_body(), meter).await.map(Input::Payload)
+            }
         }
     }
 
@@ -108,7 +117,29 @@ fn as_post(request: Request<Body>) -> Request<Body> {
     post
 }
 
-fn check_json(payload: &[u8]) -> Result<(), Problem> {
+/// Tells an http function which attempt of which event this is: CloudEvents' binary form, and two headers of our own.
+fn with_occurrence(mut request: Request<Body>, occurrence: Option<&Occurrence>) -> Request<Body> {
+    let Some(occurrence) = occurrence else { return request };
+    let headers = request.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    let id = occurrence.event.to_string();
+    set("mayfly-event-id", &id);
+    set("mayfly-attempt", &occurrence.attempt.to_string());
+    if let Some(event) = &occurrence.cloud_event {
+        set("ce-specversion", "1.0");
+        set("ce-id", &id);
+        set("ce-type", &event.r#type);
+        set("ce-source", &event.source);
+        set("ce-time", &event.time);
+    }
+    request
+}
+
+pub(crate) fn check_json(payload: &[u8]) -> Result<(), Problem> {
     let refused = |error: &dyn std::fmt::Display| {
         Problem::new(Code::InvalidJson, format!("an event must be a JSON document: {error}"))
     };

@@ -3,20 +3,17 @@
 //! Settling writes the ledger row before the last byte of the answer goes out. So whoever has a complete answer has a
 //! row, even if the process is killed the moment after. The permit rides along until the answer has been taken.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mayfly_invoker_api::{Gauge, InvocationId, LogEntry, LogStream, Logs, Target};
+use mayfly_invoker_api::{EventId, Gauge, InvocationId, LogEntry, LogStream, Logs, Target};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::code::Code;
 use crate::ingress::route::Routed;
 use crate::ledger::{InvocationRecord, Ledger, RecordedError, Trigger};
 use crate::problem::Problem;
-
-/// Longest error message that is kept, in bytes.
-const MESSAGE_BYTES_MAX: usize = 2_048;
 
 /// An open meter.
 pub(crate) struct Meter {
@@ -32,8 +29,32 @@ pub(crate) struct Meter {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Where the record goes.
+pub(crate) enum Sink {
+    /// Of a call: the spool.
+    Spool(Ledger),
+    /// Of an attempt to deliver an event: whoever ends the attempt.
+    Slot(RecordSlot),
+}
+
+/// Where the record of an attempt waits until the attempt is ended in the database.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RecordSlot(Arc<Mutex<Option<InvocationRecord>>>);
+
+impl RecordSlot {
+    fn put(&self, record: InvocationRecord) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
+    }
+
+    /// The record, once the meter was settled.
+    pub(crate) fn take(&self) -> Option<InvocationRecord> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 struct Open {
-    ledger: Ledger,
+    sink: Sink,
+    event: Option<(EventId, u32)>,
     target: Arc<Target>,
     trigger: Trigger,
     trace_id: Option<String>,
@@ -55,7 +76,7 @@ pub(crate) enum Ending<'a> {
 
 impl Meter {
     pub(crate) fn open(
-        ledger: Ledger,
+        sink: Sink,
         permit: OwnedSemaphorePermit,
         id: InvocationId,
         routed: &Routed,
@@ -63,7 +84,8 @@ impl Meter {
         started_at_ms: i64,
     ) -> Self {
         let open = Open {
-            ledger,
+            sink,
+            event: routed.occurrence.as_ref().map(|of| (of.event, of.attempt)),
             target: Arc::clone(&routed.target),
             trigger: routed.trigger,
             trace_id,
@@ -112,14 +134,14 @@ impl Meter {
     /// Writes the row. Later calls, and the drop, do nothing.
     pub(crate) fn settle(&mut self, ending: Ending<'_>) {
         let Some(open) = self.open.take() else { return };
-        if open.ledger.discards() {
-            return;
+        match &open.sink {
+            Sink::Spool(ledger) if ledger.discards() => {}
+            Sink::Spool(ledger) => ledger.record(&self.record(&open, ending)),
+            Sink::Slot(slot) => slot.put(self.record(&open, ending)),
         }
-        let ledger = open.ledger.clone();
-        ledger.record(&self.record(open, ending));
     }
 
-    fn record(&self, open: Open, ending: Ending<'_>) -> InvocationRecord {
+    fn record(&self, open: &Open, ending: Ending<'_>) -> InvocationRecord {
         let elapsed_us = || u64::try_from(open.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
         let duration_us = self.gauge.duration_us().unwrap_or_else(elapsed_us);
         let (error, http_status, billed) = match ending {
@@ -128,7 +150,11 @@ impl Meter {
                 problem,
                 billed,
                 http_status,
-            } => (Some(recorded(problem)), http_status, billed),
+            } => (
+                Some(RecordedError::of(problem.code, &problem.detail)),
+                http_status,
+                billed,
+            ),
         };
         let start = self.gauge.start();
         let billed_ms = if billed && start.is_some() {
@@ -142,12 +168,12 @@ impl Meter {
             function: open.target.function.clone(),
             version: open.target.version,
             trigger: open.trigger,
-            event_id: None,
-            attempt: 1,
+            event_id: open.event.map(|(id, _)| id.to_string()),
+            attempt: open.event.map_or(1, |(_, attempt)| attempt),
             error,
             http_status,
             started_at_ms: self.started_at_ms,
-            trace_id: open.trace_id,
+            trace_id: open.trace_id.clone(),
             start,
             duration_us,
             billed_ms,
@@ -189,16 +215,5 @@ impl Drop for Meter {
                 http_status: None,
             });
         }
-    }
-}
-
-fn recorded(problem: &Problem) -> RecordedError {
-    let mut end = problem.detail.len().min(MESSAGE_BYTES_MAX);
-    while !problem.detail.is_char_boundary(end) {
-        end -= 1;
-    }
-    RecordedError {
-        code: problem.code.as_str().to_owned(),
-        message: problem.detail[..end].to_owned(),
     }
 }

@@ -7,6 +7,7 @@ mod admit;
 mod dispatch;
 mod forward;
 mod gateway;
+mod idempotent;
 mod input;
 mod meter;
 mod metered_body;
@@ -14,6 +15,7 @@ mod metered_body;
 pub(crate) mod property;
 mod receive;
 mod respond;
+mod respond_async;
 mod route;
 mod timing;
 mod unread;
@@ -23,18 +25,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, Version};
-use mayfly_invoker_api::{Body, Invoke};
+use mayfly_invoker_api::Body;
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::Parts;
 use crate::clock::Clock;
 use crate::code::Code;
-use crate::config::Bounds;
-use crate::ledger::Ledger;
+use crate::events::Events;
 use crate::problem::Problem;
 use crate::store::Store;
 
 pub(crate) use admit::Gate;
-pub(crate) use respond::ResponseBody;
-pub(crate) use route::{Routed, Routes, target_of};
+pub(crate) use dispatch::{Answered, Failure};
+pub(crate) use meter::{Ending as MeterEnding, RecordSlot};
+pub(crate) use respond::{ResponseBody, payload_answer as answer_of_payload};
+pub(crate) use respond_async::preferred as async_preferred;
+pub(crate) use route::{Occurrence, Route, Routed, Routes, target_of};
 pub(crate) use timing::wanted as timing_wanted;
 
 use dispatch::Dispatcher;
@@ -46,23 +52,30 @@ pub(crate) struct Ingress {
     receiver: Receiver,
     gate: Gate,
     dispatcher: Dispatcher,
+    clock: Arc<dyn Clock>,
+    events: Arc<Events>,
+    store: Store,
+    process: [u8; 6],
     unread_time_max: Duration,
 }
 
 impl Ingress {
-    pub(crate) fn new(
-        bounds: &Bounds,
-        store: Store,
-        ledger: Ledger,
-        invoker: Arc<dyn Invoke>,
-        clock: Arc<dyn Clock>,
-        process: [u8; 6],
-    ) -> Self {
+    pub(crate) fn new(parts: &Parts, events: Arc<Events>) -> Self {
+        let (bounds, clock) = (&parts.bounds, Arc::clone(&parts.clock));
         Self {
-            routes: Routes::new(bounds, store),
+            routes: Routes::new(bounds, parts.store.clone()),
             receiver: Receiver::new(bounds),
-            gate: Gate::new(bounds, ledger, clock, process),
-            dispatcher: Dispatcher::new(bounds, invoker),
+            gate: Gate::new(
+                bounds,
+                parts.ledger.clone(),
+                Arc::clone(&clock),
+                Arc::clone(&events.ids),
+            ),
+            dispatcher: Dispatcher::new(bounds, Arc::clone(&parts.invoker)),
+            store: parts.store.clone(),
+            process: parts.process,
+            clock,
+            events,
             unread_time_max: bounds.write_time_max,
         }
     }
@@ -73,6 +86,7 @@ impl Ingress {
         let version = request.version();
         let (request, unread) = unread::watch(request);
         let mut response = match self.routes.find(request, peer).await {
+            Ok(routed) if respond_async::preferred(routed.request.headers()) => self.accept(routed).await,
             Ok(routed) => self.invoke(routed).await,
             Err(problem) if version <= Version::HTTP_11 && is_unclear(problem.code) => {
                 respond::refuse_and_close(&problem)
@@ -95,6 +109,17 @@ impl Ingress {
             Ok(answered) => respond::with(answered, self.unread_time_max).await,
             Err(problem) => respond::refuse(&problem),
         }
+    }
+
+    /// Permits for up to `count` attempts to deliver events; there may be none at the moment.
+    pub(crate) fn reserve(&self, count: u32) -> Vec<OwnedSemaphorePermit> {
+        self.gate.reserve(count)
+    }
+
+    /// Runs a function for an event. Its record is in `slot` once the meter is settled or dropped.
+    pub(crate) async fn run_event(&self, routed: Routed, permit: OwnedSemaphorePermit, slot: RecordSlot) -> Answered {
+        let admitted = self.gate.admit_event(routed, permit, slot);
+        self.dispatcher.dispatch(admitted).await
     }
 
     async fn admit_and_dispatch(&self, routed: Routed) -> Result<dispatch::Answered, Problem> {

@@ -32,7 +32,15 @@ impl Receiver {
 
     /// `routed` with its body in memory; an http guest's body stays a stream.
     pub(crate) async fn receive(&self, routed: Routed) -> Result<Routed, Problem> {
-        if routed.target.kind == Kind::Http || routed.request.body().is_end_stream() {
+        if routed.target.kind == Kind::Http {
+            return Ok(routed);
+        }
+        self.receive_all(routed).await
+    }
+
+    /// `routed` with its body in memory, whatever the function is.
+    pub(crate) async fn receive_all(&self, routed: Routed) -> Result<Routed, Problem> {
+        if routed.request.body().is_end_stream() {
             return Ok(routed);
         }
         let most = self.payload_bytes_max;

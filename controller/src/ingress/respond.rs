@@ -25,7 +25,7 @@ const SMALL_BYTES_MAX: usize = 16 << 10;
 /// Names the invocation in every answer.
 const INVOCATION_ID: HeaderName = HeaderName::from_static("mayfly-invocation-id");
 /// `cold` or `warm`, in every answer of a function that was started.
-const START: HeaderName = HeaderName::from_static("mayfly-start");
+pub(super) const START: HeaderName = HeaderName::from_static("mayfly-start");
 
 /// What goes out on a connection.
 pub(crate) enum ResponseBody {
@@ -127,7 +127,7 @@ fn whole(response: Response<Bytes>, mut meter: Meter, unread_time_max: Duration)
     })
 }
 
-pub(super) fn payload_answer(answer: Bytes, kind: Kind, trigger: Trigger) -> Result<Response<Bytes>, Problem> {
+pub(crate) fn payload_answer(answer: Bytes, kind: Kind, trigger: Trigger) -> Result<Response<Bytes>, Problem> {
     if kind == Kind::Event && trigger == Trigger::Http {
         let mut response = gateway::response(answer)?;
         strip_connection_headers(response.headers_mut());

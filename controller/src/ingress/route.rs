@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Uri};
-use mayfly_invoker_api::{Body, FunctionName, Limits, Namespace, Target};
+use mayfly_delivery::RetryPolicy;
+use mayfly_invoker_api::{Body, EventId, FunctionName, Limits, Namespace, Target};
 
 use crate::body;
 use crate::code::Code;
 use crate::config::{API_BODY_BYTES_MAX, Bounds, LOOK_UP_TIME_MAX};
+use crate::events::{CloudEvent, Destination};
 use crate::ingress::forward::{check_request, forwarded, inner_uri};
 use crate::ingress::timing;
 use crate::ledger::Trigger;
@@ -26,15 +28,46 @@ pub(crate) struct Routed {
     pub(crate) peer: SocketAddr,
     /// The client asked how long each part of the invocation took.
     pub(crate) timing_wanted: bool,
+    /// For an attempt to deliver an event: of which.
+    pub(crate) occurrence: Option<Occurrence>,
+}
+
+/// Which attempt of which event a run is.
+#[derive(Debug, Clone)]
+pub(crate) struct Occurrence {
+    pub(crate) event: EventId,
+    pub(crate) attempt: u32,
+    /// What an http function is told of an event that was no request.
+    pub(crate) cloud_event: Option<CloudEvent>,
+}
+
+/// A function as it is deployed at the moment.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) target: Arc<Target>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) on_success: Option<Destination>,
+    pub(crate) on_failure: Option<Destination>,
+}
+
+impl Route {
+    pub(crate) fn of(version: Version) -> Self {
+        Self {
+            retry: version.config.retry,
+            on_success: version.config.on_success.clone(),
+            on_failure: version.config.on_failure.clone(),
+            target: Arc::new(target_of(version)),
+        }
+    }
 }
 
 /// Finds functions, from memory where it can.
 pub(crate) struct Routes {
     store: Store,
     /// By path prefix (`name` or `@namespace/name`); functions that do not exist are remembered too.
-    known: moka::future::Cache<String, Option<Arc<Target>>>,
+    known: moka::future::Cache<String, Option<Arc<Route>>>,
     /// What was known last, however long ago: better than nothing while the database is away.
-    last_known: moka::sync::Cache<String, Arc<Target>>,
+    last_known: moka::sync::Cache<String, Arc<Route>>,
     /// Deployments and deletions made here.
     changes: AtomicU64,
 }
@@ -88,6 +121,7 @@ impl Routes {
                 timing_wanted: timing::wanted(&request),
                 request: forwarded(request, prefix, inner, peer),
                 peer,
+                occurrence: None,
             }),
             Err(problem) => {
                 body::discard_refused(request, API_BODY_BYTES_MAX).await;
@@ -100,17 +134,23 @@ impl Routes {
     async fn find_target(&self, uri: &Uri) -> Result<(Arc<Target>, HeaderValue, Uri), Problem> {
         let path = uri.path();
         let split = split(path).ok_or_else(|| no_function_at(path))?;
-        let target = match self.known.get(split.prefix).await {
+        let route = match self.known.get(split.prefix).await {
             Some(known) => known,
             None => self.look_up(&split).await?,
         };
-        let target = target.ok_or_else(|| no_function_named(split.name))?;
+        let route = route.ok_or_else(|| no_function_named(split.name))?;
         let (prefix, inner) = split.for_guest(uri)?;
-        Ok((target, prefix, inner))
+        Ok((Arc::clone(&route.target), prefix, inner))
     }
 
     /// Finds a function by its name, for the admin API.
     pub(crate) async fn target(&self, namespace: &Namespace, name: &FunctionName) -> Result<Arc<Target>, Problem> {
+        let route = self.of(namespace, name).await?;
+        Ok(Arc::clone(&route.target))
+    }
+
+    /// The same with all that the delivery of its events has to know.
+    pub(crate) async fn of(&self, namespace: &Namespace, name: &FunctionName) -> Result<Arc<Route>, Problem> {
         let prefix = format!("@{namespace}/{name}");
         let split = Split {
             prefix: &prefix,
@@ -137,7 +177,7 @@ impl Routes {
         }
     }
 
-    async fn look_up(&self, split: &Split<'_>) -> Result<Option<Arc<Target>>, Problem> {
+    async fn look_up(&self, split: &Split<'_>) -> Result<Option<Arc<Route>>, Problem> {
         loop {
             let changes = self.changes.load(SeqCst);
             let found = self.ask(split).await;
@@ -149,7 +189,7 @@ impl Routes {
         }
     }
 
-    async fn ask(&self, split: &Split<'_>) -> Result<Option<Arc<Target>>, Problem> {
+    async fn ask(&self, split: &Split<'_>) -> Result<Option<Arc<Route>>, Problem> {
         let Ok(name) = split.name.parse::<FunctionName>() else {
             return Ok(None);
         };
@@ -179,13 +219,13 @@ impl Routes {
         found.map_err(|error| Problem::from(&*error))
     }
 
-    fn remember(&self, prefix: &str, version: Option<Version>) -> Option<Arc<Target>> {
-        let target = version.map(|version| Arc::new(target_of(version)));
-        match &target {
-            Some(target) => self.last_known.insert(prefix.to_owned(), Arc::clone(target)),
+    fn remember(&self, prefix: &str, version: Option<Version>) -> Option<Arc<Route>> {
+        let route = version.map(|version| Arc::new(Route::of(version)));
+        match &route {
+            Some(route) => self.last_known.insert(prefix.to_owned(), Arc::clone(route)),
             None => self.last_known.invalidate(prefix),
         }
-        target
+        route
     }
 }
 

@@ -3,6 +3,8 @@
 use mayfly_invoker_api::{FunctionName, InvocationId, Logs, Namespace, Start};
 use serde::{Deserialize, Serialize};
 
+use crate::code::Code;
+
 /// One entry of the ledger: what ran, how it ended, what it consumed, what it printed. Written once, never changed.
 ///
 /// The order of the fields is the order on disk; a change of it, or of a type, wants a new mark in `frame.rs` and a new
@@ -66,6 +68,24 @@ pub struct RecordedError {
     pub message: String,
 }
 
+/// Longest error message that is kept, in bytes.
+const MESSAGE_BYTES_MAX: usize = 2_048;
+
+impl RecordedError {
+    /// What is kept of an error: its message may be cut.
+    #[must_use]
+    pub fn of(code: Code, message: &str) -> Self {
+        let mut end = message.len().min(MESSAGE_BYTES_MAX);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self {
+            code: code.as_str().to_owned(),
+            message: message[..end].to_owned(),
+        }
+    }
+}
+
 /// What fires a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +94,8 @@ pub enum Trigger {
     Http,
     /// A call through the admin API.
     Direct,
+    /// A tick of a schedule.
+    Cron,
 }
 
 impl Trigger {
@@ -83,13 +105,14 @@ impl Trigger {
         match self {
             Self::Http => "http",
             Self::Direct => "direct",
+            Self::Cron => "cron",
         }
     }
 
     /// The trigger of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Http, Self::Direct]
+        [Self::Http, Self::Direct, Self::Cron]
             .into_iter()
             .find(|trigger| trigger.as_str() == name)
     }

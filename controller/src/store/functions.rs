@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mayfly_delivery::RetryPolicy;
 use mayfly_invoker_api::{AllowedHost, Digest, FunctionName, Isolation, Kind, Namespace, SnapshotMode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -10,6 +11,7 @@ use super::columns::{from_json, json, parsed, stored};
 use super::pool::{reading, writing};
 use super::{Store, StoreError};
 use crate::config::INSTANCES_MAX;
+use crate::events::Destination;
 
 /// How a function is run; part of its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -37,6 +39,15 @@ pub struct FunctionConfig {
     /// Whether the function's init function is run once, at deploy: `auto`, `on` or `off`.
     #[schema(value_type = String)]
     pub snapshot: SnapshotMode,
+    /// How often and when an event is tried again that the function could not handle.
+    #[schema(value_type = Object)]
+    pub retry: RetryPolicy,
+    /// What gets an event's outcome when the function has handled it.
+    #[schema(value_type = Option<String>)]
+    pub on_success: Option<Destination>,
+    /// What gets an event's outcome when it was given up.
+    #[schema(value_type = Option<String>)]
+    pub on_failure: Option<Destination>,
 }
 
 impl Default for FunctionConfig {
@@ -51,6 +62,9 @@ impl Default for FunctionConfig {
             min_warm: 0,
             max_instances: INSTANCES_MAX,
             snapshot: SnapshotMode::Auto,
+            retry: RetryPolicy::default(),
+            on_success: None,
+            on_failure: None,
         }
     }
 }
@@ -219,6 +233,26 @@ impl Store {
         row.map(Version::try_from).transpose()
     }
 
+    /// One version of a function that is not deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn version(
+        &self,
+        namespace: &Namespace,
+        name: &FunctionName,
+        number: u32,
+    ) -> Result<Option<Version>, StoreError> {
+        const SQL: &str =
+            select_versions!("WHERE f.namespace = $1 AND f.name = $2 AND v.number = $3 AND f.deleted_at_ms IS NULL");
+        let row = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
+            .bind(namespace.as_str())
+            .bind(name.as_str())
+            .bind(i64::from(number))
+            .fetch_optional(db))?;
+        row.map(Version::try_from).transpose()
+    }
+
     /// The latest versions of up to `limit` functions whose names follow `after`, by name.
     ///
     /// # Errors
@@ -302,7 +336,7 @@ impl Store {
         rows.into_iter().map(Version::try_from).collect()
     }
 
-    /// Deletes a function with all its versions; `false` when there was none. Usage and logs stay.
+    /// Deletes a function with all its versions and triggers; `false` when there was none. Usage, logs and events stay.
     ///
     /// # Errors
     /// When the database fails.
@@ -314,7 +348,11 @@ impl Store {
     ) -> Result<bool, StoreError> {
         const MARK: &str = "UPDATE function SET deleted_at_ms = $3 \
              WHERE namespace = $1 AND name = $2 AND deleted_at_ms IS NULL";
-        const DELETE: &str = "DELETE FROM version WHERE namespace = $1 AND function = $2";
+        // Its triggers would fire at nothing, and at another function that is given the same name later.
+        const DELETE: [&str; 2] = [
+            "DELETE FROM version WHERE namespace = $1 AND function = $2",
+            "DELETE FROM event_trigger WHERE namespace = $1 AND function = $2",
+        ];
         let marked = writing!(self, |tx| {
             let marked = sqlx::query(MARK)
                 .bind(namespace.as_str())
@@ -324,11 +362,13 @@ impl Store {
                 .await?
                 .rows_affected();
             if marked > 0 {
-                sqlx::query(DELETE)
-                    .bind(namespace.as_str())
-                    .bind(name.as_str())
-                    .execute(&mut *tx)
-                    .await?;
+                for sql in DELETE {
+                    sqlx::query(sql)
+                        .bind(namespace.as_str())
+                        .bind(name.as_str())
+                        .execute(&mut *tx)
+                        .await?;
+                }
             }
             marked
         });

@@ -14,8 +14,8 @@ const BLOCKS_MAX: i64 = 8;
 
 /// Records as the database takes them. Packing is the longer part of the work, and nothing for a thread that serves calls.
 pub(crate) struct PackedRecords {
-    blocks: Vec<Block>,
-    logs: Vec<LogRow>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) logs: Vec<LogRow>,
 }
 
 impl PackedRecords {
@@ -54,6 +54,45 @@ macro_rules! select_page {
     };
 }
 
+/// Puts blocks into the ledger, inside a transaction.
+macro_rules! insert_blocks {
+    ($tx:ident, $segment:expr, $blocks:expr) => {
+        for (part, block) in (0_i64..).zip($blocks) {
+            let sums = &block.sums;
+            sqlx::query(
+                "INSERT INTO usage_block (segment, part, namespace, function, version, minute, first_id, last_id, \
+                 first_started_ms, last_started_ms, invocations, failed, cold_starts, billed_ms, mib_ms, bytes_in, \
+                 bytes_out, format, records) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+                 ON CONFLICT (segment, part) DO NOTHING",
+            )
+            .bind($segment)
+            .bind(part)
+            .bind(&block.namespace)
+            .bind(&block.function)
+            .bind(block.version)
+            .bind(block.minute)
+            .bind(block.first_id.as_bytes().as_slice())
+            .bind(block.last_id.as_bytes().as_slice())
+            .bind(block.first_started_ms)
+            .bind(block.last_started_ms)
+            .bind(sums.invocations)
+            .bind(sums.failed)
+            .bind(sums.cold_starts)
+            .bind(sums.billed_ms)
+            .bind(sums.mib_ms)
+            .bind(sums.bytes_in)
+            .bind(sums.bytes_out)
+            .bind(block.format)
+            .bind(&block.records)
+            .execute(&mut *$tx)
+            .await?;
+        }
+    };
+}
+
+pub(super) use insert_blocks;
+
 impl Store {
     /// Adds records to the ledger, all or none. `segment` names these records for ever: when it is there already, nothing
     /// is changed.
@@ -66,41 +105,12 @@ impl Store {
 
     /// The same, with records that were packed before.
     pub(crate) async fn insert_packed(&self, segment: &str, packed: &PackedRecords) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO usage_block (segment, part, namespace, function, version, minute, \
-             first_id, last_id, first_started_ms, last_started_ms, invocations, failed, cold_starts, billed_ms, mib_ms, \
-             bytes_in, bytes_out, format, records) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
-             ON CONFLICT (segment, part) DO NOTHING";
         let PackedRecords { blocks, logs } = packed;
         if blocks.is_empty() {
             return Ok(());
         }
         writing!(self, |tx| {
-            for (part, block) in (0_i64..).zip(blocks) {
-                let Block { sums, .. } = block;
-                sqlx::query(SQL)
-                    .bind(segment)
-                    .bind(part)
-                    .bind(&block.namespace)
-                    .bind(&block.function)
-                    .bind(block.version)
-                    .bind(block.minute)
-                    .bind(block.first_id.as_bytes().as_slice())
-                    .bind(block.last_id.as_bytes().as_slice())
-                    .bind(block.first_started_ms)
-                    .bind(block.last_started_ms)
-                    .bind(sums.invocations)
-                    .bind(sums.failed)
-                    .bind(sums.cold_starts)
-                    .bind(sums.billed_ms)
-                    .bind(sums.mib_ms)
-                    .bind(sums.bytes_in)
-                    .bind(sums.bytes_out)
-                    .bind(block.format)
-                    .bind(&block.records)
-                    .execute(&mut *tx)
-                    .await?;
-            }
+            insert_blocks!(tx, segment, blocks);
             // Last, because it holds the one row that all who insert logs wait for.
             insert_logs!(tx, logs);
         });

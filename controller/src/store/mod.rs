@@ -5,23 +5,33 @@
 //! `RETURNING`, whole numbers as BIGINT, times as milliseconds since 1970, no function of one database only.
 
 mod artifacts;
+mod batch;
 mod blocks;
 mod columns;
 mod error;
+mod events;
 mod functions;
+mod idempotency;
 mod invocations;
 mod logs;
 mod pool;
 mod postgres;
 mod sqlite;
 mod tokens;
+mod triggers;
 mod usage;
 
 pub use artifacts::Artifact;
 pub(crate) use blocks::storable;
 pub use error::StoreError;
+pub use events::{
+    BacklogRow, ClaimedEvent, Event, EventState, FailedAttempt, LaneDue, NewEvent, Outcome, Redrive, Settlement,
+    StoredResult,
+};
 pub use functions::{Deployed, FunctionConfig, Version};
+pub use idempotency::{Begun, KeptAnswer, KeyedRequest};
 pub(crate) use invocations::PackedRecords;
 pub use logs::{InvalidCursor, LogCursor, LogLine, LogPage};
 pub use pool::{Database, Store};
+pub use triggers::{CronConfig, CronTrigger, Firing, Missed};
 pub use usage::{UsageBy, UsageRow};

@@ -333,6 +333,12 @@ pub(crate) async fn any_text_survives_in_the_configuration(bed: Bed) {
         min_warm: 7,
         max_instances: u32::MAX,
         snapshot: SnapshotMode::On,
+        retry: mayfly_delivery::RetryPolicy {
+            max_attempts: 7,
+            ..mayfly_delivery::RetryPolicy::default()
+        },
+        on_success: Some("function:next".parse().unwrap()),
+        on_failure: None,
     };
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     bed.store

@@ -6,11 +6,15 @@
 
 mod access;
 mod bed;
+mod events;
 mod functions;
+mod idempotency;
 mod ledger;
 mod logs;
+mod queue_model;
 mod records;
 mod spool;
+mod triggers;
 mod usage;
 
 /// Makes two tests of each function, one per database.
@@ -90,6 +94,29 @@ contract! {
         a_stop_brings_the_rest_into_the_database,
         records_wait_while_the_database_is_away,
         a_record_that_cannot_be_stored_does_not_block_the_others,
+    }
+    events {
+        an_event_lives_from_its_acceptance_to_its_result,
+        an_attempt_that_is_not_the_current_one_changes_nothing,
+        what_a_dead_process_held_is_anybodys,
+        lanes_are_found_whatever_their_number,
+        a_large_payload_comes_back_and_goes_with_its_event,
+        an_event_is_cancelled_wherever_it_is,
+        dead_letters_are_run_again_or_thrown_away,
+        what_is_over_is_forgotten_in_its_time,
+        follow_ups_come_with_the_end_or_not_at_all,
+        two_controllers_share_the_work,
+    }
+    queue_model {
+        the_queue_does_as_its_model,
+    }
+    triggers {
+        a_trigger_comes_back_as_it_was_made,
+        two_schedulers_fire_every_tick_once,
+    }
+    idempotency {
+        an_event_and_its_key_are_accepted_together,
+        keys_do_as_their_model,
     }
     spool {
         a_torn_tail_is_skipped_and_counted,

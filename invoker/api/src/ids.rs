@@ -188,53 +188,68 @@ impl From<Digest> for String {
     }
 }
 
-/// One attempt to run a function; a UUID of version 7, so that ids sort by the time they were made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct InvocationId(Uuid);
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
 
-impl InvocationId {
-    /// Makes an id for `unix_ms` out of ten random bytes.
-    #[must_use]
-    pub fn new(unix_ms: u64, random: [u8; 10]) -> Self {
-        Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
-    }
+        impl $name {
+            /// Makes an id for `unix_ms` out of ten random bytes.
+            #[must_use]
+            pub fn new(unix_ms: u64, random: [u8; 10]) -> Self {
+                Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
+            }
 
-    /// Wraps the 16 bytes of an id, as the database keeps it.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
+            /// Wraps the 16 bytes of an id, as the database keeps it.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
 
-    /// The 16 bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
+            /// The 16 bytes.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
 
-    /// The milliseconds since 1970 that it was made for.
-    #[must_use]
-    pub fn unix_ms(&self) -> i64 {
-        let [a, b, c, d, e, f, ..] = *self.as_bytes();
-        i64::from_be_bytes([0, 0, a, b, c, d, e, f])
-    }
+            /// The milliseconds since 1970 that it was made for.
+            #[must_use]
+            pub fn unix_ms(&self) -> i64 {
+                let [a, b, c, d, e, f, ..] = *self.as_bytes();
+                i64::from_be_bytes([0, 0, a, b, c, d, e, f])
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self.0.as_hyphenated(), f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseError;
+
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                Uuid::try_parse(text)
+                    .map(Self)
+                    .map_err(|_| ParseError(concat!($what, " id must be a UUID").to_owned()))
+            }
+        }
+    };
 }
 
-impl fmt::Display for InvocationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.0.as_hyphenated(), f)
-    }
-}
-
-impl FromStr for InvocationId {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| ParseError("invocation id must be a UUID".to_owned()))
-    }
-}
+id_type!(
+    /// One attempt to run a function; a UUID of version 7, so that ids sort by the time they were made.
+    InvocationId,
+    "invocation"
+);
+id_type!(
+    /// One occurrence of a trigger; stays the same over its attempts. A UUID of version 7, too.
+    EventId,
+    "event"
+);
 
 #[cfg(test)]
 mod tests {

@@ -106,7 +106,9 @@ impl Arena {
             }
         }
         if let Some((done, figures)) = late_at_times.filter(|_| !is_set("HOSTILE_STRICT")) {
-            println!("hostile {id} | {figures}: the p99 is over its goal every time, which a quiet machine would not show");
+            println!(
+                "hostile {id} | {figures}: the p99 is over its goal every time, which a quiet machine would not show"
+            );
             return done;
         }
         panic!("{id}: missed every time: {missed:#?}");

@@ -76,6 +76,7 @@ fn count(serve: &[&str], seconds: u32) -> Result<u64> {
     let load = Load {
         url: &url,
         post: None,
+        headers: &[],
         connections: CONNECTIONS,
         seconds,
     };

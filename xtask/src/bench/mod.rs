@@ -4,6 +4,7 @@ mod cold;
 mod component;
 mod deadline;
 mod density;
+mod events;
 mod hello;
 mod instructions;
 mod invoker;
@@ -38,6 +39,8 @@ pub(crate) struct Args {
 enum Bench {
     /// Some minutes: a warm call of hello-http beside `wasmtime serve`, and cutting off an endless loop.
     Hello,
+    /// Events: made durable, delivered, and schedules that wait. Some minutes.
+    Events,
     /// All figures, with every peer. About 20 minutes on two cores that do nothing else.
     Invoker(Options),
 }
@@ -82,6 +85,7 @@ impl Options {
 pub(crate) fn run(args: Args, summary: &mut Summary) -> Result<()> {
     match args.bench {
         Some(Bench::Hello) => hello::run(summary),
+        Some(Bench::Events) => events::run(summary),
         Some(Bench::Invoker(options)) => invoker::run(&options, summary),
         None => invoker::run(&args.options, summary),
     }

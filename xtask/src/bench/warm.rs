@@ -339,6 +339,7 @@ fn load(url: &str, post: Option<&str>, rows: &mut [Measured], (warm_up_s, run_s)
         let load = Load {
             url,
             post,
+            headers: &[],
             connections: row.connections,
             seconds: run_s,
         };

@@ -14,6 +14,8 @@ pub(crate) struct Load<'a> {
     pub(crate) url: &'a str,
     /// A JSON body to POST; else it is a GET.
     pub(crate) post: Option<&'a str>,
+    /// More header fields of a POST.
+    pub(crate) headers: &'a [(&'a str, &'a str)],
     pub(crate) connections: u32,
     pub(crate) seconds: u32,
 }
@@ -69,11 +71,15 @@ impl Load<'_> {
         ]);
         if let Some(body) = self.post {
             let script = peers::dir()?.join("post.lua");
+            let headers = [("content-type", "application/json")];
+            let headers: String = headers
+                .iter()
+                .chain(self.headers)
+                .map(|(name, value)| format!("wrk.headers['{name}'] = '{value}'\n"))
+                .collect();
             fs::write(
                 &script,
-                format!(
-                    "wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [==[{body}]==]\n"
-                ),
+                format!("wrk.method = 'POST'\n{headers}wrk.body = [==[{body}]==]\n"),
             )?;
             command.arg("-s").arg(script);
         }

@@ -2,9 +2,9 @@
 
 use mayfly_invoker_api::{AllowedHost, Isolation, SnapshotMode};
 
-use crate::api::{Config, ConfigRequest};
+use crate::api::{Config, ConfigRequest, RetryRequest};
 use crate::error::CliError;
-use crate::quantity::{parse_memory_mib, parse_timeout_ms};
+use crate::quantity::{parse_memory_mib, parse_seconds, parse_timeout_ms};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Settings {
@@ -36,6 +36,9 @@ pub(super) struct Settings {
     #[arg(long, value_name = "MODE")]
     snapshot: Option<SnapshotMode>,
 
+    #[command(flatten)]
+    events: EventSettings,
+
     /// Environment variable of the function; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_env)]
     env: Vec<(String, String)>,
@@ -52,6 +55,50 @@ pub(super) struct Settings {
     /// Take away the hosts that an earlier version was allowed; those of --allow-host take their place
     #[arg(long)]
     no_allow_hosts: bool,
+}
+
+/// What happens to events that the function handles, or cannot handle.
+#[derive(Debug, Default, clap::Args)]
+struct EventSettings {
+    /// Attempts of an event that the function may fail before it becomes a dead letter
+    #[arg(long, value_name = "N")]
+    max_attempts: Option<u32>,
+
+    /// The pause after the first failure of an event, such as 60s; doubles after each further one
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    retry_backoff: Option<u32>,
+
+    /// The longest of these pauses, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    retry_max_backoff: Option<u32>,
+
+    /// The age at which an event is given up, such as 6h
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    max_event_age: Option<u32>,
+
+    /// What is told when an event was handled, as function:NAME; `none` takes it away
+    #[arg(long, value_name = "DESTINATION")]
+    on_success: Option<String>,
+
+    /// What is told when an event was given up, as function:NAME; `none` takes it away
+    #[arg(long, value_name = "DESTINATION")]
+    on_failure: Option<String>,
+}
+
+impl EventSettings {
+    fn retry(&self) -> RetryRequest {
+        RetryRequest {
+            max_attempts: self.max_attempts,
+            backoff_seconds: self.retry_backoff,
+            max_backoff_seconds: self.retry_max_backoff,
+            max_age_seconds: self.max_event_age,
+        }
+    }
+}
+
+/// What is asked for, over what was there before.
+fn destination(asked: Option<&String>, earlier: Option<&String>) -> Option<String> {
+    asked.or(earlier).filter(|destination| *destination != "none").cloned()
 }
 
 impl Settings {
@@ -87,6 +134,15 @@ impl Settings {
                 .snapshot
                 .map(|mode| mode.as_str().to_owned())
                 .or(latest.map(|config| config.snapshot.clone())),
+            retry: self.events.retry().over(latest.and_then(|config| config.retry)),
+            on_success: destination(
+                self.events.on_success.as_ref(),
+                latest.and_then(|config| config.on_success.as_ref()),
+            ),
+            on_failure: destination(
+                self.events.on_failure.as_ref(),
+                latest.and_then(|config| config.on_failure.as_ref()),
+            ),
             env,
             allow_hosts,
         })
@@ -105,6 +161,14 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::api::Retry;
+
+    const RETRY: Retry = Retry {
+        max_attempts: 3,
+        backoff_seconds: 60,
+        max_backoff_seconds: 3_600,
+        max_age_seconds: 21_600,
+    };
 
     fn settings() -> Settings {
         Settings {
@@ -115,6 +179,7 @@ mod tests {
             min_warm: None,
             max_instances: None,
             snapshot: None,
+            events: EventSettings::default(),
             env: Vec::new(),
             unset_env: Vec::new(),
             allow_host: Vec::new(),
@@ -147,6 +212,9 @@ mod tests {
                 min_warm: None,
                 max_instances: None,
                 snapshot: None,
+                retry: RetryRequest::default(),
+                on_success: None,
+                on_failure: None,
                 env: env(&[("A", "1")]),
                 allow_hosts: BTreeSet::new(),
             }
@@ -163,12 +231,20 @@ mod tests {
             min_warm: 1,
             max_instances: 9,
             snapshot: "off".to_owned(),
+            retry: Some(RETRY),
+            on_success: Some("function:a".to_owned()),
+            on_failure: Some("function:b".to_owned()),
             env: env(&[("A", "1"), ("B", "2"), ("C", "3")]),
             allow_hosts: ["a.example".to_owned()].into(),
         };
         let given = Settings {
             timeout: Some(5000),
             max_instances: Some(3),
+            events: EventSettings {
+                max_attempts: Some(7),
+                on_failure: Some("none".to_owned()),
+                ..EventSettings::default()
+            },
             env: vec![("B".to_owned(), "two".to_owned())],
             unset_env: vec!["C".to_owned(), "D".to_owned()],
             ..settings()
@@ -185,6 +261,14 @@ mod tests {
                 min_warm: Some(1),
                 max_instances: Some(3),
                 snapshot: Some("off".to_owned()),
+                retry: RetryRequest {
+                    max_attempts: Some(7),
+                    backoff_seconds: Some(60),
+                    max_backoff_seconds: Some(3_600),
+                    max_age_seconds: Some(21_600),
+                },
+                on_success: Some("function:a".to_owned()),
+                on_failure: None,
                 env: expected,
                 allow_hosts: ["a.example".to_owned()].into(),
             }
@@ -211,6 +295,9 @@ mod tests {
             min_warm: 0,
             max_instances: 9,
             snapshot: "auto".to_owned(),
+            retry: None,
+            on_success: None,
+            on_failure: None,
             env: BTreeMap::new(),
             allow_hosts: ["a.example".to_owned()].into(),
         };

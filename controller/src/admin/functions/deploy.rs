@@ -166,6 +166,9 @@ fn check(config: &FunctionConfig) -> Result<(), Problem> {
             config.max_instances
         ));
     }
+    if let Err(error) = config.retry.check() {
+        return invalid(error.to_string());
+    }
     if config.env.len() > ENV_VARS_MAX {
         return invalid(format!(
             "env has {} variables; at most {ENV_VARS_MAX} are allowed",

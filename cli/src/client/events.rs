@@ -1,0 +1,168 @@
+//! Events, dead letters and triggers.
+
+use mayfly_invoker_api::FunctionName;
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde::Deserialize;
+
+use super::{Client, PAGE_ENTRIES_MAX};
+use crate::api::{Accepted, Choice, Event, EventDetail, Handled, NewTrigger, Trigger};
+use crate::error::CliError;
+
+/// Which events to list.
+#[derive(Debug)]
+pub(crate) struct EventQuery<'a> {
+    pub(crate) function: Option<&'a FunctionName>,
+    pub(crate) state: Option<&'a str>,
+    /// How many at most.
+    pub(crate) limit: usize,
+}
+
+/// When and how an event is to be delivered.
+#[derive(Debug, Default)]
+pub(crate) struct Later<'a> {
+    pub(crate) delay: Option<&'a str>,
+    pub(crate) at: Option<&'a str>,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct EventPage {
+    events: Vec<Event>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TriggerPage {
+    triggers: Vec<Trigger>,
+    next: Option<String>,
+}
+
+impl Client {
+    /// Hands in an event for a function; it is durable when this returns.
+    pub(crate) async fn invoke_later(
+        &self,
+        name: &FunctionName,
+        content_type: &'static str,
+        payload: Vec<u8>,
+        later: &Later<'_>,
+    ) -> Result<Accepted, CliError> {
+        let mut request = self
+            .request(Method::POST, &["functions", name.as_str(), "invoke"])
+            .header(CONTENT_TYPE, content_type)
+            .header("prefer", "respond-async");
+        let attempts = later.max_attempts.map(|number| number.to_string());
+        for (header, value) in [
+            ("mayfly-delay", later.delay),
+            ("mayfly-not-before", later.at),
+            ("mayfly-max-attempts", attempts.as_deref()),
+            ("idempotency-key", later.idempotency_key),
+        ] {
+            if let Some(value) = value {
+                request = request.header(header, value);
+            }
+        }
+        self.transport.document(request.body(payload)).await
+    }
+
+    /// Events, newest first.
+    pub(crate) async fn events(&self, query: &EventQuery<'_>) -> Result<Vec<Event>, CliError> {
+        let mut events: Vec<Event> = Vec::new();
+        let mut before: Option<String> = None;
+        loop {
+            let limit = (query.limit - events.len()).min(PAGE_ENTRIES_MAX).to_string();
+            let request = self.request(Method::GET, &["events"]).query(&[
+                ("limit", Some(limit.as_str())),
+                ("before", before.as_deref()),
+                ("function", query.function.map(FunctionName::as_str)),
+                ("state", query.state),
+            ]);
+            let page: EventPage = self.transport.document(request).await?;
+            events.extend(page.events);
+            match page.next {
+                Some(next) if events.len() < query.limit && before.as_ref() != Some(&next) => before = Some(next),
+                _ => return Ok(events),
+            }
+        }
+    }
+
+    /// One event with its attempts that failed.
+    pub(crate) async fn event(&self, id: &str) -> Result<EventDetail, CliError> {
+        self.transport
+            .document(self.request(Method::GET, &["events", id]))
+            .await
+    }
+
+    /// Stops an event.
+    pub(crate) async fn cancel_event(&self, id: &str) -> Result<Event, CliError> {
+        self.transport
+            .document(self.request(Method::POST, &["events", id, "cancel"]))
+            .await
+    }
+
+    /// Does something with dead letters of a function: `redrive` or `purge`.
+    pub(crate) async fn handle_dead_letters(
+        &self,
+        name: &FunctionName,
+        what: &'static str,
+        choice: &Choice,
+    ) -> Result<Handled, CliError> {
+        let request = self.request(Method::POST, &["functions", name.as_str(), "dead-letters", what]);
+        self.transport.document(request.json(choice)).await
+    }
+
+    /// Makes a trigger.
+    pub(crate) async fn create_trigger(&self, new: &NewTrigger<'_>) -> Result<Trigger, CliError> {
+        self.transport
+            .document(self.request(Method::POST, &["triggers"]).json(new))
+            .await
+    }
+
+    /// All triggers, by name.
+    pub(crate) async fn triggers(&self) -> Result<Vec<Trigger>, CliError> {
+        let mut triggers = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let limit = PAGE_ENTRIES_MAX.to_string();
+            let request = self
+                .request(Method::GET, &["triggers"])
+                .query(&[("limit", Some(limit.as_str())), ("after", after.as_deref())]);
+            let page: TriggerPage = self.transport.document(request).await?;
+            triggers.extend(page.triggers);
+            match page.next {
+                Some(next) if after.as_ref() != Some(&next) => after = Some(next),
+                _ => return Ok(triggers),
+            }
+        }
+    }
+
+    /// One trigger.
+    pub(crate) async fn trigger(&self, name: &str) -> Result<Trigger, CliError> {
+        self.transport
+            .document(self.request(Method::GET, &["triggers", name]))
+            .await
+    }
+
+    /// Turns a trigger on or off.
+    pub(crate) async fn switch_trigger(&self, name: &str, what: &'static str) -> Result<Trigger, CliError> {
+        self.transport
+            .document(self.request(Method::POST, &["triggers", name, what]))
+            .await
+    }
+
+    /// Fires a trigger now.
+    pub(crate) async fn fire_trigger(&self, name: &str) -> Result<Accepted, CliError> {
+        self.transport
+            .document(self.request(Method::POST, &["triggers", name, "fire"]))
+            .await
+    }
+
+    /// Deletes a trigger.
+    pub(crate) async fn delete_trigger(&self, name: &str) -> Result<(), CliError> {
+        self.transport
+            .accepted(self.request(Method::DELETE, &["triggers", name]))
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,232 @@
+//! `fn trigger create|list|show|enable|disable|fire|delete`.
+
+use clap::Subcommand;
+use mayfly_invoker_api::FunctionName;
+use serde_json::{Value, json};
+
+use crate::api::{NewTrigger, RetryRequest, Trigger};
+use crate::error::CliError;
+use crate::output::{self, Fields, Table};
+use crate::quantity::{parse_seconds, time_text};
+use crate::session::Session;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a trigger
+    #[command(subcommand)]
+    Create(Create),
+    /// List the triggers
+    List,
+    /// Show a trigger
+    Show(NameArgs),
+    /// Let a trigger fire from now on
+    Enable(NameArgs),
+    /// Let a trigger fire no more
+    Disable(NameArgs),
+    /// Fire a trigger now, beside its schedule
+    Fire(NameArgs),
+    /// Delete a trigger; events that it has made stay
+    Delete(NameArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Create {
+    /// One that fires by the clock
+    Cron(CronArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Schedules: five fields as in crontab, or six with seconds first; @yearly, @monthly, @weekly, @daily, \
+@hourly; rate(5 minutes); at(2026-12-31T23:59:00). docs/schedules.md says what happens when clocks are changed."
+)]
+struct CronArgs {
+    /// Name of the function
+    function: FunctionName,
+
+    /// When it fires, such as "0 9 * * *"
+    #[arg(long, value_name = "SCHEDULE")]
+    schedule: String,
+
+    /// Whose clock it follows, such as Asia/Seoul
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    timezone: String,
+
+    /// Name of the trigger; else one is made of the function's
+    #[arg(long)]
+    name: Option<String>,
+
+    /// What happens to ticks that the server was not there for: none fires, the last one, or all (at most 100)
+    #[arg(long, value_name = "POLICY", value_parser = ["skip", "one", "all"], default_value = "one")]
+    missed: String,
+
+    /// Let each tick be late by up to this, such as 30s, so that not all functions begin at once
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    jitter: Option<u32>,
+
+    /// JSON that becomes the `detail` of the event
+    #[arg(long, value_name = "JSON", value_parser = parse_json)]
+    data: Option<Value>,
+
+    /// Attempts at most, in place of the function's own number
+    #[arg(long, value_name = "N")]
+    max_attempts: Option<u32>,
+
+    /// The pause after the first failure, in place of the function's own
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    retry_backoff: Option<u32>,
+
+    /// The age at which an event is given up, in place of the function's own
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    max_event_age: Option<u32>,
+
+    /// Make it, but do not let it fire yet
+    #[arg(long)]
+    disabled: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct NameArgs {
+    /// Name of the trigger
+    name: String,
+}
+
+fn parse_json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("not one JSON document: {error}"))
+}
+
+impl Args {
+    /// The existing function that the command is about.
+    pub(super) fn function(&self) -> Option<&FunctionName> {
+        match &self.command {
+            Command::Create(Create::Cron(args)) => Some(&args.function),
+            _ => None,
+        }
+    }
+}
+
+pub(super) async fn run(session: &Session, args: &Args) -> Result<(), CliError> {
+    match &args.command {
+        Command::Create(Create::Cron(args)) => create_cron(session, args).await,
+        Command::List => list(session).await,
+        Command::Show(args) => show(session, &session.client.trigger(&args.name).await?),
+        Command::Enable(args) => show(session, &session.client.switch_trigger(&args.name, "enable").await?),
+        Command::Disable(args) => show(session, &session.client.switch_trigger(&args.name, "disable").await?),
+        Command::Fire(args) => fire(session, &args.name).await,
+        Command::Delete(args) => delete(session, &args.name).await,
+    }
+}
+
+async fn create_cron(session: &Session, args: &CronArgs) -> Result<(), CliError> {
+    let retry = RetryRequest {
+        max_attempts: args.max_attempts,
+        backoff_seconds: args.retry_backoff,
+        max_age_seconds: args.max_event_age,
+        ..RetryRequest::default()
+    };
+    let new = NewTrigger {
+        name: args.name.as_deref(),
+        function: args.function.as_str(),
+        kind: "cron",
+        schedule: &args.schedule,
+        timezone: &args.timezone,
+        missed: match args.missed.as_str() {
+            "skip" => "skip",
+            "all" => "all",
+            _ => "one",
+        },
+        jitter_seconds: args.jitter.unwrap_or(0),
+        detail: args.data.as_ref(),
+        retry: Some(retry).filter(|retry| !retry.is_empty()),
+        enabled: !args.disabled,
+    };
+    show(session, &session.client.create_trigger(&new).await?)
+}
+
+async fn list(session: &Session) -> Result<(), CliError> {
+    let triggers = session.client.triggers().await?;
+    if session.json {
+        return output::json(&triggers);
+    }
+    if triggers.is_empty() {
+        output::note("no triggers");
+        return Ok(());
+    }
+    let mut table = Table::new(&["NAME", "FUNCTION", "SCHEDULE", "ZONE", "NEXT", "LAST"]);
+    for trigger in triggers {
+        let next = next(&trigger);
+        table.row([
+            trigger.name,
+            trigger.function,
+            trigger.schedule,
+            trigger.timezone,
+            next,
+            trigger
+                .last_fire_at
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), time_text),
+        ]);
+    }
+    output::table(table)
+}
+
+fn next(trigger: &Trigger) -> String {
+    match &trigger.next_fire_at {
+        Some(next) => time_text(next),
+        None if trigger.enabled => "no more".to_owned(),
+        None => "disabled".to_owned(),
+    }
+}
+
+fn show(session: &Session, trigger: &Trigger) -> Result<(), CliError> {
+    if session.json {
+        return output::json(trigger);
+    }
+    let mut fields = Fields::default();
+    fields.add("trigger", &trigger.name);
+    fields.add("function", &trigger.function);
+    fields.add("kind", &trigger.kind);
+    fields.add("schedule", &trigger.schedule);
+    fields.add("zone", &trigger.timezone);
+    fields.add("next", next(trigger));
+    fields.add(
+        "last",
+        trigger
+            .last_fire_at
+            .as_deref()
+            .map_or_else(|| "never".to_owned(), time_text),
+    );
+    fields.add("missed", &trigger.missed);
+    if trigger.jitter_seconds > 0 {
+        fields.add("jitter", format!("up to {} s", trigger.jitter_seconds));
+    }
+    if trigger.detail.as_object().is_none_or(|detail| !detail.is_empty()) {
+        fields.add("detail", trigger.detail.to_string());
+    }
+    if let Some(retry) = &trigger.retry {
+        fields.add("retry", super::describe::retry_text(retry));
+    }
+    output::line(fields.into_text().trim_end())
+}
+
+async fn fire(session: &Session, name: &str) -> Result<(), CliError> {
+    let accepted = session.client.fire_trigger(name).await?;
+    if session.json {
+        return output::json(&accepted);
+    }
+    output::line(&output::escape_line(&accepted.id))
+}
+
+async fn delete(session: &Session, name: &str) -> Result<(), CliError> {
+    session.client.delete_trigger(name).await?;
+    if session.json {
+        return output::json(&json!({ "name": name, "namespace": session.client.namespace(), "deleted": true }));
+    }
+    output::line(&format!("deleted {}", output::escape_line(name)))
+}

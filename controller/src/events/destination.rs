@@ -1,0 +1,142 @@
+//! Where the outcome of an event goes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use mayfly_invoker_api::FunctionName;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::admin::time;
+use crate::events::envelope::{CloudEvent, Envelope};
+use crate::ledger::Trigger;
+use crate::store::{ClaimedEvent, NewEvent, Outcome, StoredResult};
+
+/// Where the outcome of an event goes: `function:NAME`, of the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Destination {
+    /// As an event for that function.
+    Function(FunctionName),
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("function", name)) => name.parse().map(Self::Function).map_err(|error| format!("{error}")),
+            _ => Err(format!("'{text}' is no destination; write function:NAME")),
+        }
+    }
+}
+
+impl TryFrom<String> for Destination {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function(name) => write!(f, "function:{name}"),
+        }
+    }
+}
+
+impl From<Destination> for String {
+    fn from(destination: Destination) -> Self {
+        destination.to_string()
+    }
+}
+
+/// What is known when an event has ended.
+pub(super) struct Ended<'a> {
+    pub(super) event: &'a ClaimedEvent,
+    pub(super) payload: &'a Bytes,
+    pub(super) outcome: &'a Outcome,
+    pub(super) error: Option<(&'a str, &'a str)>,
+    pub(super) now_ms: i64,
+}
+
+impl Ended<'_> {
+    /// The event for `function` that tells about it; the document has the fields of an AWS Lambda destination record.
+    pub(super) fn event_for(
+        &self,
+        function: &FunctionName,
+        id: mayfly_invoker_api::EventId,
+        max_age_ms: i64,
+    ) -> NewEvent {
+        let succeeded = matches!(self.outcome, Outcome::Succeeded(_));
+        let cloud_event = CloudEvent {
+            r#type: if succeeded {
+                "mayfly.event.succeeded"
+            } else {
+                "mayfly.event.failed"
+            }
+            .to_owned(),
+            source: format!("/ns/{}/functions/{}", self.event.namespace, self.event.function),
+            time: time(self.now_ms),
+        };
+        NewEvent {
+            id,
+            namespace: self.event.namespace.clone(),
+            function: function.clone(),
+            pinned_version: None,
+            source: Trigger::Direct,
+            trigger: None,
+            created_ms: self.now_ms,
+            due_ms: self.now_ms,
+            expires_ms: self.now_ms.saturating_add(max_age_ms),
+            depth: self.event.depth + 1,
+            envelope: Envelope::of_document(cloud_event, None).to_text(),
+            payload: Bytes::from(self.record().to_string()),
+        }
+    }
+
+    fn record(&self) -> Value {
+        let condition = match self.outcome {
+            Outcome::Succeeded(_) => "Success",
+            Outcome::Expired => "EventAgeExceeded",
+            Outcome::Dead | Outcome::Retry { .. } | Outcome::Cancelled => "RetriesExhausted",
+        };
+        let (status, response) = match self.outcome {
+            Outcome::Succeeded(result) => (result.http_status.unwrap_or(200), answer_of(result)),
+            _ => (
+                500,
+                self.error
+                    .map_or(Value::Null, |(code, message)| json!({"code": code, "message": message})),
+            ),
+        };
+        json!({
+            "version": "1.0",
+            "timestamp": time(self.now_ms),
+            "requestContext": {
+                "requestId": self.event.id.to_string(),
+                "functionArn": format!("mayfly:{}:{}", self.event.namespace, self.event.function),
+                "condition": condition,
+                "approximateInvokeCount": self.event.attempt,
+            },
+            "requestPayload": document(self.payload),
+            "responseContext": {
+                "statusCode": status,
+                "executedVersion": self.event.version.map_or_else(|| "$LATEST".to_owned(), |version| version.to_string()),
+                "functionError": self.error.map(|(code, _)| code),
+            },
+            "responsePayload": response,
+        })
+    }
+}
+
+fn answer_of(result: &StoredResult) -> Value {
+    result.body.as_ref().map_or(Value::Null, document)
+}
+
+/// JSON as it is, anything else as text.
+fn document(bytes: &Bytes) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+}

@@ -1,0 +1,193 @@
+//! What an event keeps of the way it came, so that every attempt gives the function the same.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full};
+use mayfly_delivery::RetryPolicy;
+use mayfly_invoker_api::Target;
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::ingress::{Occurrence, Routed};
+use crate::problem::Problem;
+use crate::store::ClaimedEvent;
+
+/// How a payload is given to a function, and what holds for its event alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    #[serde(flatten)]
+    shape: Shape,
+    /// In place of the function's own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) retry: Option<RetryPolicy>,
+}
+
+/// What the payload was when it came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "shape", rename_all = "snake_case")]
+pub(crate) enum Shape {
+    /// A payload for the function, through the API.
+    Payload {
+        content_type: Option<String>,
+        trace_parent: Option<String>,
+    },
+    /// A request to the function's endpoint; the path is the one that is left for the function.
+    Request {
+        method: String,
+        uri: String,
+        /// Values are bytes; here each is one character.
+        headers: Vec<(String, String)>,
+        peer: IpAddr,
+    },
+    /// A document that the platform made.
+    Document(CloudEvent),
+}
+
+/// What CloudEvents calls an event, beside its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CloudEvent {
+    pub(crate) r#type: String,
+    pub(crate) source: String,
+    /// RFC 3339.
+    pub(crate) time: String,
+}
+
+impl Envelope {
+    /// Of a payload that came with these headers through the API.
+    pub(crate) fn of_payload(headers: &HeaderMap, retry: Option<RetryPolicy>) -> Self {
+        let text = |name: &HeaderName| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        Self {
+            shape: Shape::Payload {
+                content_type: text(&header::CONTENT_TYPE),
+                trace_parent: text(&HeaderName::from_static("traceparent")),
+            },
+            retry,
+        }
+    }
+
+    /// Of a request as the function would see it.
+    pub(crate) fn of_request<B>(request: &Request<B>, peer: SocketAddr) -> Self {
+        let headers = request.headers().iter().map(|(name, value)| {
+            let value = value.as_bytes().iter().copied().map(char::from).collect();
+            (name.as_str().to_owned(), value)
+        });
+        Self {
+            shape: Shape::Request {
+                method: request.method().to_string(),
+                uri: request.uri().to_string(),
+                headers: headers.collect(),
+                peer: peer.ip(),
+            },
+            retry: None,
+        }
+    }
+
+    /// Of a document that the platform made.
+    pub(crate) fn of_document(event: CloudEvent, retry: Option<RetryPolicy>) -> Self {
+        Self {
+            shape: Shape::Document(event),
+            retry,
+        }
+    }
+
+    /// The same with a policy of its own.
+    pub(crate) fn with_retry(self, retry: Option<RetryPolicy>) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// What two requests must have in common to be the same, beside their payload: headers such as a trace's are not in it.
+    pub(crate) fn identity(&self) -> String {
+        match &self.shape {
+            Shape::Payload { content_type, .. } => content_type.clone().unwrap_or_default(),
+            Shape::Request { method, uri, .. } => format!("{method} {uri}"),
+            Shape::Document(event) => event.source.clone(),
+        }
+    }
+
+    /// As it is kept.
+    pub(crate) fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("text and numbers always have a JSON form")
+    }
+
+    /// As it was kept.
+    pub(crate) fn of_text(text: &str) -> Result<Self, Problem> {
+        serde_json::from_str(text)
+            .map_err(|error| Problem::new(Code::Internal, format!("the kept event cannot be read: {error}")))
+    }
+
+    /// The run of `target` that this attempt is.
+    pub(crate) fn routed(self, event: &ClaimedEvent, target: Arc<Target>, payload: Bytes) -> Result<Routed, Problem> {
+        let mut occurrence = Occurrence {
+            event: event.id,
+            attempt: event.attempt,
+            cloud_event: None,
+        };
+        let length = HeaderValue::from(payload.len());
+        let body = Full::new(payload).map_err(|never| match never {}).boxed_unsync();
+        let mut request = Request::new(body);
+        let mut peer = IpAddr::from([127, 0, 0, 1]);
+        match self.shape {
+            Shape::Payload {
+                content_type,
+                trace_parent,
+            } => {
+                *request.method_mut() = Method::POST;
+                set(&mut request, "content-type", content_type);
+                set(&mut request, "traceparent", trace_parent);
+                request.headers_mut().insert(header::CONTENT_LENGTH, length);
+            }
+            Shape::Request {
+                method,
+                uri,
+                headers,
+                peer: from,
+            } => {
+                peer = from;
+                *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(unreadable)?;
+                *request.uri_mut() = uri.parse::<Uri>().map_err(unreadable)?;
+                for (name, value) in headers {
+                    let name = HeaderName::from_bytes(name.as_bytes()).map_err(unreadable)?;
+                    request.headers_mut().append(name, header_value(&value)?);
+                }
+            }
+            Shape::Document(cloud_event) => {
+                *request.method_mut() = Method::POST;
+                set(&mut request, "content-type", Some("application/json".to_owned()));
+                request.headers_mut().insert(header::CONTENT_LENGTH, length);
+                occurrence.cloud_event = Some(cloud_event);
+            }
+        }
+        Ok(Routed {
+            target,
+            trigger: event.source,
+            request,
+            peer: SocketAddr::new(peer, 0),
+            timing_wanted: false,
+            occurrence: Some(occurrence),
+        })
+    }
+}
+
+fn set<B>(request: &mut Request<B>, name: &'static str, value: Option<String>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+        request.headers_mut().insert(name, value);
+    }
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, Problem> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(letter).ok()).collect();
+    let bytes = bytes.ok_or_else(|| unreadable("a header value is not of bytes"))?;
+    HeaderValue::try_from(bytes).map_err(unreadable)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::Internal, format!("the kept event cannot be read: {error}"))
+}

@@ -1,0 +1,168 @@
+//! Events: everything that is not a call. What the platform has accepted, it owes an ending.
+//!
+//! `intake` makes an event durable; `delivery` claims it when it is due and has `attempt` run it on the same road as every
+//! call; `settling` ends the attempt in the database, together with its entry in the ledger. `housekeeping` takes over
+//! what a dead process held, and `cron` turns ticks into events. Whose turn it is and what follows a failure is decided in
+//! the crate `mayfly-delivery`, which has no clock and no store.
+
+mod attempt;
+mod backlog;
+mod cron;
+mod delivery;
+mod destination;
+mod envelope;
+mod housekeeping;
+mod intake;
+mod settling;
+mod wakeups;
+
+use std::sync::Arc;
+
+use mayfly_invoker_api::{EventId, Namespace};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::Parts;
+use crate::clock::Ids;
+use crate::events::attempt::Runner;
+use crate::events::backlog::Backlog;
+use crate::events::delivery::{Delivery, Running, lock};
+use crate::events::housekeeping::{ALIVE_MS, Housekeeping};
+use crate::events::settling::Settling;
+use crate::ingress::Ingress;
+use crate::problem::Problem;
+use crate::store::{NewEvent, StoreError};
+
+pub use cron::Scheduler;
+pub(crate) use cron::Timing;
+pub use destination::Destination;
+pub(crate) use envelope::{CloudEvent, Envelope};
+pub(crate) use intake::Intake;
+pub(crate) use wakeups::Wakeups;
+
+/// What accepts events. Made before what delivers them, because calls hand in events, too.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) intake: Intake,
+    pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) wakeups: Arc<Wakeups>,
+    backlog: Arc<Backlog>,
+    running: Running,
+    intake_work: JoinHandle<()>,
+}
+
+impl Events {
+    /// Must be called inside a runtime.
+    pub(crate) fn start(parts: &Parts) -> Self {
+        let ids = Arc::new(Ids::new(parts.process));
+        let wakeups = Arc::new(Wakeups::default());
+        let backlog = Arc::new(Backlog::new(
+            parts.bounds.backlog_events_max,
+            parts.bounds.backlog_bytes_max,
+        ));
+        let (intake, work) = Intake::new(parts.store.clone(), Arc::clone(&backlog), Arc::clone(&wakeups));
+        Self {
+            intake,
+            scheduler: Arc::new(Scheduler::new(
+                parts.store.clone(),
+                Arc::clone(&ids),
+                Arc::clone(&wakeups),
+            )),
+            ids,
+            wakeups,
+            backlog,
+            running: Running::default(),
+            intake_work: tokio::spawn(work),
+        }
+    }
+
+    /// Accepts an event: it is durable when this returns.
+    pub(crate) async fn accept(&self, event: NewEvent) -> Result<(), Problem> {
+        self.intake.accept(event).await
+    }
+
+    /// Counts an event that is accepted on another road, or says that there are too many.
+    pub(crate) fn reserve(&self, namespace: &Namespace, bytes: usize) -> Result<(), Problem> {
+        self.backlog.enter(namespace, bytes)
+    }
+
+    /// It was not accepted after all.
+    pub(crate) fn release(&self, namespace: &Namespace, bytes: usize) {
+        self.backlog.leave(namespace, bytes);
+    }
+
+    /// Stops an event that runs here; one that runs elsewhere is stopped by the controller that runs it.
+    pub(crate) fn stop_running(&self, id: EventId) {
+        if let Some(token) = lock(&self.running).get(&id) {
+            token.cancel();
+        }
+    }
+
+    /// Delivers until `stop`; then waits for what runs and is done when all of it is settled.
+    pub(crate) async fn run(&self, parts: &Parts, ingress: Arc<Ingress>, stop: CancellationToken) {
+        if let Err(error) = self.take_office(parts).await {
+            tracing::warn!(%error, "what the last server left behind is taken over later");
+        }
+        let (settling, settling_work) = Settling::new(parts.store.clone(), Arc::clone(&self.wakeups));
+        let settled = tokio::spawn(settling_work);
+        let runner = Runner {
+            store: parts.store.clone(),
+            ingress,
+            clock: Arc::clone(&parts.clock),
+            ids: Arc::clone(&self.ids),
+            records: !parts.ledger.discards(),
+        };
+        let housekeeping = Housekeeping {
+            runner: runner.clone(),
+            settling: settling.clone(),
+            wakeups: Arc::clone(&self.wakeups),
+            backlog: Arc::clone(&self.backlog),
+            running: Arc::clone(&self.running),
+            owner: parts.process,
+            result_kept: parts.bounds.result_kept,
+        };
+        let delivery = Delivery {
+            runner,
+            settling,
+            wakeups: Arc::clone(&self.wakeups),
+            backlog: Arc::clone(&self.backlog),
+            running: Arc::clone(&self.running),
+            owner: parts.process,
+            slots: parts.bounds.events_in_flight_max,
+        };
+        let drained = CancellationToken::new();
+        let scheduler = Arc::clone(&self.scheduler).run(Arc::clone(&parts.clock), stop.clone());
+        let delivering = async {
+            delivery.run(stop).await;
+            drained.cancel();
+        };
+        // The heart beats until the last attempt has ended.
+        tokio::join!(scheduler, delivering, housekeeping.run(drained.clone()));
+        if let Err(error) = settled.await {
+            tracing::error!(%error, "ended attempts were not all settled");
+        }
+        if let Err(error) = parts.store.has_ended(parts.process).await {
+            tracing::warn!(%error, "the end of this server is not known to the others yet");
+        }
+    }
+
+    /// Nothing more is accepted.
+    pub(crate) fn close(&self) {
+        self.intake_work.abort();
+    }
+
+    /// Nobody else may run what a dead process on this data held.
+    async fn take_office(&self, parts: &Parts) -> Result<(), StoreError> {
+        if !parts.store.is_shared() {
+            parts.store.all_have_ended().await?;
+        } else if let Some(predecessor) = parts.predecessor {
+            parts.store.has_ended(predecessor).await?;
+        }
+        let now_ms = parts.clock.unix_ms();
+        parts
+            .store
+            .stay_alive(parts.process, now_ms.saturating_add(ALIVE_MS))
+            .await
+    }
+}

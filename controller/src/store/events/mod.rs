@@ -1,0 +1,461 @@
+//! Events: accepted, looked at, counted. How they are taken and ended is in `claim.rs` and `settle.rs`.
+
+mod claim;
+mod settle;
+mod undelivered;
+
+use bytes::Bytes;
+use mayfly_invoker_api::{EventId, FunctionName, Namespace};
+use sqlx::AssertSqlSafe;
+
+use super::batch::{pieces, values};
+use super::columns::{parsed, stored};
+use super::pool::{reading, writing};
+use super::{Store, StoreError};
+use crate::ledger::Trigger;
+
+pub use claim::{ClaimedEvent, LaneDue};
+pub use settle::{FailedAttempt, Outcome, Settlement, StoredResult};
+pub use undelivered::Redrive;
+
+/// A larger payload does not lie in the row, which is written several times, in bytes.
+pub(super) const INLINE_BYTES_MAX: usize = 4 << 10;
+/// Columns of a new event.
+pub(super) const NEW_COLUMNS: usize = 13;
+
+/// Where an event is between its acceptance and its ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventState {
+    /// Waits for its time or for its turn.
+    Queued,
+    /// An attempt is under way.
+    Leased,
+    /// The function has done it.
+    Succeeded,
+    /// All attempts are used up.
+    Dead,
+    /// It became too old.
+    Expired,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+impl EventState {
+    const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Leased,
+        Self::Succeeded,
+        Self::Dead,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    /// The name used in the API and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Leased => "leased",
+            Self::Succeeded => "succeeded",
+            Self::Dead => "dead",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether it ended without success.
+    #[must_use]
+    pub fn is_undelivered(self) -> bool {
+        matches!(self, Self::Dead | Self::Expired)
+    }
+
+    /// The state of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// An event to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Names it.
+    pub id: EventId,
+    /// Whose.
+    pub namespace: Namespace,
+    /// What is to be run.
+    pub function: FunctionName,
+    /// Which version; `None` for the latest one when an attempt begins.
+    pub pinned_version: Option<u32>,
+    /// What made it.
+    pub source: Trigger,
+    /// The trigger's name, where there is one.
+    pub trigger: Option<String>,
+    /// When it was accepted, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// When its first attempt may begin, in milliseconds since 1970.
+    pub due_ms: i64,
+    /// When it is given up, in milliseconds since 1970.
+    pub expires_ms: i64,
+    /// How many events led to this one.
+    pub depth: u32,
+    /// How its payload is to be given to a function; JSON.
+    pub envelope: String,
+    /// What the function is given.
+    pub payload: Bytes,
+}
+
+/// An event as it can be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Names it.
+    pub id: EventId,
+    /// Whose.
+    pub namespace: Namespace,
+    /// What is to be run.
+    pub function: FunctionName,
+    /// Which version, if not the latest.
+    pub pinned_version: Option<u32>,
+    /// What made it.
+    pub source: Trigger,
+    /// The trigger's name, where there is one.
+    pub trigger: Option<String>,
+    /// Where it is.
+    pub state: EventState,
+    /// Attempts that were begun.
+    pub attempts: u32,
+    /// Those of them that count against the retry policy.
+    pub burned: u32,
+    /// The version of the last attempt.
+    pub version: Option<u32>,
+    /// It is to be cancelled.
+    pub cancel_asked: bool,
+    /// When it was accepted, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// When it is or was due, in milliseconds since 1970.
+    pub due_ms: i64,
+    /// When it is given up, in milliseconds since 1970.
+    pub expires_ms: i64,
+    /// When it ended, in milliseconds since 1970.
+    pub ended_ms: Option<i64>,
+    /// How many events led to this one.
+    pub depth: u32,
+    /// Size of what the function is given, in bytes.
+    pub payload_bytes: u64,
+    /// What the function answered.
+    pub result: Option<StoredResult>,
+    /// Why the last attempt failed: code and sentence.
+    pub error: Option<(String, String)>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Vec<u8>,
+    namespace: String,
+    function: String,
+    pinned_version: Option<i64>,
+    source: String,
+    trigger_name: Option<String>,
+    state: String,
+    attempts: i64,
+    burned: i64,
+    running_version: Option<i64>,
+    cancel_asked: i64,
+    created_ms: i64,
+    due_ms: i64,
+    expires_ms: i64,
+    ended_ms: Option<i64>,
+    depth: i64,
+    payload_bytes: i64,
+    result_status: Option<i64>,
+    result_type: Option<String>,
+    result_bytes: Option<i64>,
+    result: Option<Vec<u8>>,
+    error_code: Option<String>,
+    error_message: Option<String>,
+}
+
+macro_rules! select_events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, namespace, function, pinned_version, source, trigger_name, state, attempts, burned, \
+             running_version, cancel_asked, created_ms, due_ms, expires_ms, ended_ms, depth, payload_bytes, \
+             result_status, result_type, result_bytes, result, error_code, error_message FROM event ",
+            $rest
+        )
+    };
+}
+
+/// What waits in a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BacklogRow {
+    /// Whose.
+    pub namespace: Namespace,
+    /// Events that are queued.
+    pub events: u64,
+    /// Their payloads, in bytes.
+    pub bytes: u64,
+    /// When the oldest of them was accepted, in milliseconds since 1970.
+    pub oldest_created_ms: i64,
+}
+
+/// Puts new events into the table, inside a transaction.
+macro_rules! insert_events {
+    ($tx:ident, $events:expr) => {
+        for piece in $crate::store::batch::pieces($events) {
+            let sql = format!(
+                "INSERT INTO event (id, namespace, function, pinned_version, source, trigger_name, state, attempts, \
+                 burned, interrupted, cancel_asked, created_ms, due_ms, expires_ms, depth, envelope, payload, \
+                 payload_bytes) \
+                 SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, 'queued', 0, 0, 0, 0, \
+                 v.column7, v.column8, v.column9, v.column10, v.column11, v.column12, v.column13 FROM (VALUES {}) AS v",
+                $crate::store::batch::values(1, piece.len(), $crate::store::events::NEW_COLUMNS)
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for event in piece.iter() {
+                let inline = event.payload.len() <= $crate::store::events::INLINE_BYTES_MAX;
+                query = query
+                    .bind(event.id.as_bytes().as_slice())
+                    .bind(event.namespace.as_str())
+                    .bind(event.function.as_str())
+                    .bind(event.pinned_version.map(i64::from))
+                    .bind(event.source.as_str())
+                    .bind(event.trigger.as_deref())
+                    .bind(event.created_ms)
+                    .bind(event.due_ms)
+                    .bind(event.expires_ms)
+                    .bind(i64::from(event.depth))
+                    .bind(event.envelope.as_str())
+                    .bind(inline.then_some(&event.payload[..]))
+                    .bind($crate::store::columns::number("size of a payload", event.payload.len() as u64)?);
+            }
+            query.execute(&mut *$tx).await?;
+        }
+        for event in $events.iter().filter(|event| event.payload.len() > $crate::store::events::INLINE_BYTES_MAX) {
+            sqlx::query("INSERT INTO event_body (event_id, bytes) VALUES ($1, $2)")
+                .bind(event.id.as_bytes().as_slice())
+                .bind(&event.payload[..])
+                .execute(&mut *$tx)
+                .await?;
+        }
+    };
+}
+
+pub(super) use insert_events;
+
+impl Store {
+    /// Accepts events, all or none. When this returns, they are durable.
+    ///
+    /// # Errors
+    /// When the database fails; then none is there.
+    pub async fn accept_events(&self, events: &[NewEvent]) -> Result<(), StoreError> {
+        writing!(self, |tx| {
+            insert_events!(tx, events);
+        });
+        Ok(())
+    }
+
+    /// One event of the namespace.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn event(&self, namespace: &Namespace, id: EventId) -> Result<Option<Event>, StoreError> {
+        const SQL: &str = select_events!("WHERE id = $1 AND namespace = $2");
+        let row = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
+            .bind(id.as_bytes().as_slice())
+            .bind(namespace.as_str())
+            .fetch_optional(db))?;
+        row.map(Event::try_from).transpose()
+    }
+
+    /// Up to `limit` events of a namespace, newest first: of one function, in one state, older than `before`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn events(
+        &self,
+        namespace: &Namespace,
+        function: Option<&FunctionName>,
+        state: Option<EventState>,
+        before: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        const OF_FUNCTION: &str = select_events!(
+            "WHERE namespace = $1 AND id < $2 AND ($3 = '' OR state = $3) AND function = $5 ORDER BY id DESC LIMIT $4"
+        );
+        const OF_ALL: &str = select_events!(
+            "WHERE namespace = $1 AND id < $2 AND ($3 = '' OR state = $3) AND $5 = '' ORDER BY id DESC LIMIT $4"
+        );
+        let before = before.map_or([0xff; 16], |id| *id.as_bytes());
+        let sql = if function.is_some() { OF_FUNCTION } else { OF_ALL };
+        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(sql)
+            .bind(namespace.as_str())
+            .bind(before.as_slice())
+            .bind(state.map_or("", EventState::as_str))
+            .bind(i64::from(limit))
+            .bind(function.map_or("", FunctionName::as_str))
+            .fetch_all(db))?;
+        rows.into_iter().map(Event::try_from).collect()
+    }
+
+    /// Attempts of an event that did not succeed, the first one first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn failed_attempts(&self, id: EventId) -> Result<Vec<FailedAttempt>, StoreError> {
+        const SQL: &str = "SELECT attempt, invocation_id, version, started_ms, ended_ms, error_code, error_message \
+             FROM event_attempt WHERE event_id = $1 ORDER BY attempt";
+        let rows = reading!(self, |db| sqlx::query_as::<_, settle::AttemptRow>(SQL)
+            .bind(id.as_bytes().as_slice())
+            .fetch_all(db))?;
+        rows.into_iter().map(FailedAttempt::try_from).collect()
+    }
+
+    /// Stops an event: one that waits is cancelled, one that runs is marked. Gives its state afterwards.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cancel_event(
+        &self,
+        namespace: &Namespace,
+        id: EventId,
+        now_ms: i64,
+    ) -> Result<Option<EventState>, StoreError> {
+        const QUEUED: &str = "UPDATE event SET state = 'cancelled', ended_ms = $3, payload = NULL \
+             WHERE id = $1 AND namespace = $2 AND state = 'queued'";
+        const RUNNING: &str = "UPDATE event SET cancel_asked = 1 WHERE id = $1 AND namespace = $2 AND state = 'leased'";
+        const STATE: &str = "SELECT state FROM event WHERE id = $1 AND namespace = $2";
+        let id = id.as_bytes().as_slice();
+        let state: Option<String> = writing!(self, |tx| {
+            let cancelled = sqlx::query(QUEUED)
+                .bind(id)
+                .bind(namespace.as_str())
+                .bind(now_ms)
+                .execute(&mut *tx)
+                .await?;
+            if cancelled.rows_affected() > 0 {
+                sqlx::query("DELETE FROM event_body WHERE event_id = $1")
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            sqlx::query(RUNNING)
+                .bind(id)
+                .bind(namespace.as_str())
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query_scalar(STATE)
+                .bind(id)
+                .bind(namespace.as_str())
+                .fetch_optional(&mut *tx)
+                .await?
+        });
+        state.as_deref().map(state_of).transpose()
+    }
+
+    /// What waits, by namespace. Reads all that is queued.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn backlog(&self) -> Result<Vec<BacklogRow>, StoreError> {
+        const SQL: &str = "SELECT namespace, COUNT(*) AS events, CAST(SUM(payload_bytes) AS BIGINT) AS bytes, \
+             MIN(created_ms) AS oldest_created_ms FROM event WHERE state = 'queued' GROUP BY namespace";
+        let rows = reading!(self, |db| sqlx::query_as::<_, (String, i64, i64, i64)>(SQL)
+            .fetch_all(db))?;
+        rows.into_iter()
+            .map(|(namespace, events, bytes, oldest_created_ms)| {
+                Ok(BacklogRow {
+                    namespace: parsed("namespace", &namespace)?,
+                    events: stored("count", events)?,
+                    bytes: stored("size of payloads", bytes)?,
+                    oldest_created_ms,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets up to `limit` events that ended before these times: those that were delivered or cancelled, and those that
+    /// were not. Gives how many there were.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_events(&self, done_ms: i64, undelivered_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        const SELECT: &str = "SELECT id FROM event WHERE ended_ms IS NOT NULL AND ended_ms < $1 \
+             AND (state IN ('succeeded', 'cancelled') OR ended_ms < $2) ORDER BY ended_ms LIMIT $3";
+        let ids: Vec<Vec<u8>> = reading!(self, |db| sqlx::query_scalar(SELECT)
+            .bind(done_ms.max(undelivered_ms))
+            .bind(undelivered_ms)
+            .bind(i64::from(limit))
+            .fetch_all(db))?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        writing!(self, |tx| {
+            for piece in pieces(&ids) {
+                let list = values(1, piece.len(), 1);
+                for sql in [
+                    format!("DELETE FROM event_attempt WHERE event_id IN (VALUES {list})"),
+                    format!("DELETE FROM event_body WHERE event_id IN (VALUES {list})"),
+                    format!("DELETE FROM event WHERE ended_ms IS NOT NULL AND id IN (VALUES {list})"),
+                ] {
+                    let mut query = sqlx::query(AssertSqlSafe(sql));
+                    for id in piece {
+                        query = query.bind(id.as_slice());
+                    }
+                    query.execute(&mut *tx).await?;
+                }
+            }
+        });
+        Ok(ids.len() as u64)
+    }
+}
+
+fn state_of(name: &str) -> Result<EventState, StoreError> {
+    EventState::from_name(name).ok_or(StoreError::Corrupt("state of an event"))
+}
+
+fn event_id(bytes: &[u8]) -> Result<EventId, StoreError> {
+    let bytes = bytes.try_into().map_err(|_| StoreError::Corrupt("event id"))?;
+    Ok(EventId::from_bytes(bytes))
+}
+
+fn version_of(number: Option<i64>) -> Result<Option<u32>, StoreError> {
+    number.map(|number| stored("number of a version", number)).transpose()
+}
+
+impl TryFrom<Row> for Event {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let result = match row.result_bytes {
+            Some(bytes) => Some(StoredResult {
+                http_status: row.result_status.map(|status| stored("status", status)).transpose()?,
+                content_type: row.result_type,
+                bytes: stored("size of a result", bytes)?,
+                body: row.result.map(Bytes::from),
+            }),
+            None => None,
+        };
+        Ok(Self {
+            id: event_id(&row.id)?,
+            namespace: parsed("namespace", &row.namespace)?,
+            function: parsed("function name", &row.function)?,
+            pinned_version: version_of(row.pinned_version)?,
+            source: Trigger::from_name(&row.source).ok_or(StoreError::Corrupt("source of an event"))?,
+            trigger: row.trigger_name,
+            state: state_of(&row.state)?,
+            attempts: stored("count of attempts", row.attempts)?,
+            burned: stored("count of attempts", row.burned)?,
+            version: version_of(row.running_version)?,
+            cancel_asked: row.cancel_asked != 0,
+            created_ms: row.created_ms,
+            due_ms: row.due_ms,
+            expires_ms: row.expires_ms,
+            ended_ms: row.ended_ms,
+            depth: stored("depth of an event", row.depth)?,
+            payload_bytes: stored("size of a payload", row.payload_bytes)?,
+            result,
+            error: row.error_code.zip(row.error_message),
+        })
+    }
+}

@@ -1,0 +1,306 @@
+//! What became of attempts: the event, its entry in the ledger, and what follows from it, in one transaction.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use mayfly_invoker_api::{EventId, FunctionName, InvocationId, Namespace};
+use sqlx::AssertSqlSafe;
+
+use super::{NewEvent, event_id, insert_events, version_of};
+use crate::ledger::InvocationRecord;
+use crate::store::batch::{pieces, values};
+use crate::store::columns::{number, stored, stored_id};
+use crate::store::invocations::{PackedRecords, insert_blocks};
+use crate::store::logs::insert_logs;
+use crate::store::pool::writing;
+use crate::store::{Store, StoreError};
+
+/// Columns of one ending in the statement that writes them.
+const COLUMNS: usize = 13;
+/// Columns of an attempt that failed.
+const ATTEMPT_COLUMNS: usize = 8;
+
+/// What a function answered to an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredResult {
+    /// Of an http function.
+    pub http_status: Option<u16>,
+    /// What the body is.
+    pub content_type: Option<String>,
+    /// Size of the body, in bytes.
+    pub bytes: u64,
+    /// The body; `None` when it was too large to be kept.
+    pub body: Option<Bytes>,
+}
+
+impl StoredResult {
+    /// Of an answer without anything in it.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            http_status: None,
+            content_type: None,
+            bytes: 0,
+            body: None,
+        }
+    }
+}
+
+/// What an event is after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Succeeded(StoredResult),
+    /// Waits for another attempt.
+    Retry {
+        /// When it is due, in milliseconds since 1970.
+        due_ms: i64,
+    },
+    /// All attempts are used up.
+    Dead,
+    /// Too old.
+    Expired,
+    /// Stopped by somebody.
+    Cancelled,
+}
+
+impl Outcome {
+    fn state(&self) -> &'static str {
+        match self {
+            Self::Succeeded(_) => "succeeded",
+            Self::Retry { .. } => "queued",
+            Self::Dead => "dead",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nobody will want the payload any more.
+    fn is_done(&self) -> bool {
+        matches!(self, Self::Succeeded(_) | Self::Cancelled)
+    }
+}
+
+/// An attempt that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// Which one, from 1.
+    pub attempt: u32,
+    /// Its entry in the ledger, if the function was started.
+    pub invocation_id: Option<InvocationId>,
+    /// The version that was to run.
+    pub version: Option<u32>,
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// When it ended, in milliseconds since 1970.
+    pub ended_ms: i64,
+    /// Our code.
+    pub error_code: String,
+    /// A sentence.
+    pub error_message: String,
+}
+
+/// The end of one attempt.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The event.
+    pub id: EventId,
+    /// Whose event it is, and of which function.
+    pub lane: (Namespace, FunctionName),
+    /// Which attempt; if it is not the current one any more, nothing is changed.
+    pub attempt: u32,
+    /// What the event is now.
+    pub outcome: Outcome,
+    /// Attempts that count against the policy from now on.
+    pub burned: u32,
+    /// Attempts that were cut off, from now on.
+    pub interrupted: u32,
+    /// When the attempt ended, in milliseconds since 1970.
+    pub ended_ms: i64,
+    /// The attempt itself, if it did not succeed.
+    pub failed: Option<FailedAttempt>,
+    /// Its entry in the ledger; `None` if nothing was started.
+    pub record: Option<InvocationRecord>,
+    /// Events that follow from it.
+    pub follow_ups: Vec<NewEvent>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct AttemptRow {
+    attempt: i64,
+    invocation_id: Option<Vec<u8>>,
+    version: Option<i64>,
+    started_ms: i64,
+    ended_ms: i64,
+    error_code: String,
+    error_message: String,
+}
+
+impl TryFrom<AttemptRow> for FailedAttempt {
+    type Error = StoreError;
+
+    fn try_from(row: AttemptRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            attempt: stored("number of an attempt", row.attempt)?,
+            invocation_id: row.invocation_id.as_deref().map(stored_id).transpose()?,
+            version: version_of(row.version)?,
+            started_ms: row.started_ms,
+            ended_ms: row.ended_ms,
+            error_code: row.error_code,
+            error_message: row.error_message,
+        })
+    }
+}
+
+fn end_sql(rows: usize) -> String {
+    format!(
+        "UPDATE event SET \
+         state = CASE WHEN v.column3 = 'queued' AND event.cancel_asked = 1 THEN 'cancelled' ELSE v.column3 END, \
+         ended_ms = CASE WHEN v.column3 = 'queued' AND event.cancel_asked = 0 THEN NULL ELSE v.column7 END, \
+         due_ms = v.column4, burned = v.column5, interrupted = v.column6, owner = NULL, result_status = v.column8, \
+         result_type = v.column9, result_bytes = v.column10, result = v.column11, error_code = v.column12, \
+         error_message = v.column13, \
+         payload = CASE WHEN v.column3 IN ('succeeded', 'cancelled') THEN NULL ELSE payload END \
+         FROM (VALUES {}) AS v \
+         WHERE event.id = v.column1 AND event.attempts = v.column2 AND event.state = 'leased' RETURNING id",
+        values(1, rows, COLUMNS)
+    )
+}
+
+macro_rules! insert_attempts {
+    ($tx:ident, $failed:expr) => {
+        for piece in pieces($failed) {
+            let sql = format!(
+                "INSERT INTO event_attempt (event_id, attempt, invocation_id, version, started_ms, ended_ms, error_code, \
+                 error_message) VALUES {}",
+                values(1, piece.len(), ATTEMPT_COLUMNS)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for (id, failed) in piece {
+                query = query
+                    .bind(id.as_bytes().as_slice())
+                    .bind(i64::from(failed.attempt))
+                    .bind(failed.invocation_id.map(|id| id.as_bytes().to_vec()))
+                    .bind(failed.version.map(i64::from))
+                    .bind(failed.started_ms)
+                    .bind(failed.ended_ms)
+                    .bind(failed.error_code.as_str())
+                    .bind(failed.error_message.as_str());
+            }
+            query.execute(&mut *$tx).await?;
+        }
+    };
+}
+
+/// Ends attempts inside a transaction; gives the events of which it was the current one.
+macro_rules! end_attempts {
+    ($tx:ident, $settlements:expr) => {{
+        let mut current: HashSet<EventId> = HashSet::with_capacity($settlements.len());
+        for piece in pieces($settlements) {
+            let mut query = sqlx::query_scalar(AssertSqlSafe(end_sql(piece.len())));
+            for settlement in piece {
+                let (due_ms, result) = match &settlement.outcome {
+                    Outcome::Retry { due_ms } => (*due_ms, None),
+                    Outcome::Succeeded(result) => (settlement.ended_ms, Some(result)),
+                    Outcome::Dead | Outcome::Expired | Outcome::Cancelled => (settlement.ended_ms, None),
+                };
+                let error = settlement.failed.as_ref();
+                query = query
+                    .bind(settlement.id.as_bytes().as_slice())
+                    .bind(i64::from(settlement.attempt))
+                    .bind(settlement.outcome.state())
+                    .bind(due_ms)
+                    .bind(i64::from(settlement.burned))
+                    .bind(i64::from(settlement.interrupted))
+                    .bind(settlement.ended_ms)
+                    .bind(result.and_then(|result| result.http_status).map(i64::from))
+                    .bind(result.and_then(|result| result.content_type.as_deref()))
+                    .bind(
+                        result
+                            .map(|result| number("size of a result", result.bytes))
+                            .transpose()?,
+                    )
+                    .bind(result.and_then(|result| result.body.as_deref()))
+                    .bind(error.map(|failed| failed.error_code.as_str()))
+                    .bind(error.map(|failed| failed.error_message.as_str()));
+            }
+            let ids: Vec<Vec<u8>> = query.fetch_all(&mut *$tx).await?;
+            for id in &ids {
+                current.insert(event_id(id)?);
+            }
+        }
+        current
+    }};
+}
+
+/// Payloads that nobody will want any more, inside a transaction.
+macro_rules! delete_bodies {
+    ($tx:ident, $ids:expr) => {
+        for piece in pieces($ids) {
+            let sql = format!(
+                "DELETE FROM event_body WHERE event_id IN (VALUES {})",
+                values(1, piece.len(), 1)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for id in piece {
+                query = query.bind(id.as_bytes().as_slice());
+            }
+            query.execute(&mut *$tx).await?;
+        }
+    };
+}
+
+impl Store {
+    /// Ends attempts: all that is said about those that are still the current ones of their events, and nothing about the
+    /// others. Gives those others: somebody else has taken them for lost, or they were ended before.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing is changed.
+    pub async fn settle_events(&self, settlements: &[Settlement]) -> Result<Vec<EventId>, StoreError> {
+        let Some(first) = settlements.first() else {
+            return Ok(Vec::new());
+        };
+        // An attempt is settled once, so this names the records for ever.
+        let segment = format!("event-{}-{}", first.id, first.attempt);
+        let all: HashSet<EventId> = settlements.iter().map(|settlement| settlement.id).collect();
+        let of_all = packed(settlements, &all)?;
+        let current = writing!(self, |tx| {
+            let current = end_attempts!(tx, settlements);
+            let of_current: Vec<&Settlement> = settlements.iter().filter(|ended| current.contains(&ended.id)).collect();
+            let mut failed: Vec<(EventId, &FailedAttempt)> = Vec::new();
+            let mut follow_ups: Vec<NewEvent> = Vec::new();
+            let mut bodies: Vec<EventId> = Vec::new();
+            for ended in &of_current {
+                failed.extend(ended.failed.as_ref().map(|failed| (ended.id, failed)));
+                follow_ups.extend_from_slice(&ended.follow_ups);
+                if ended.outcome.is_done() {
+                    bodies.push(ended.id);
+                }
+            }
+            insert_attempts!(tx, &failed);
+            insert_events!(tx, &follow_ups[..]);
+            delete_bodies!(tx, &bodies);
+            let fewer = if current.len() == all.len() {
+                None
+            } else {
+                Some(packed(settlements, &current)?)
+            };
+            let PackedRecords { blocks, logs } = fewer.as_ref().unwrap_or(&of_all);
+            insert_blocks!(tx, &segment, blocks);
+            // Last, because it holds the one row that all who insert logs wait for.
+            insert_logs!(tx, logs);
+            current
+        });
+        Ok(all.difference(&current).copied().collect())
+    }
+}
+
+/// The entries for the ledger of those attempts that count.
+fn packed(settlements: &[Settlement], current: &HashSet<EventId>) -> Result<PackedRecords, StoreError> {
+    let records: Vec<InvocationRecord> = settlements
+        .iter()
+        .filter(|settlement| current.contains(&settlement.id))
+        .filter_map(|settlement| settlement.record.clone())
+        .collect();
+    PackedRecords::of(&records)
+}

@@ -1,0 +1,115 @@
+//! Dead letters: events that ended without success, to be looked at, run again, or thrown away.
+
+use mayfly_invoker_api::{EventId, FunctionName, Namespace};
+use sqlx::AssertSqlSafe;
+
+use super::event_id;
+use crate::store::batch::{pieces, values};
+use crate::store::pool::{reading, writing};
+use crate::store::{Store, StoreError};
+
+/// How events are run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redrive {
+    /// From now on bound to this version; `None` for the latest one.
+    pub version: Option<u32>,
+    /// When they are due, in milliseconds since 1970.
+    pub due_ms: i64,
+    /// When they are given up, in milliseconds since 1970.
+    pub expires_ms: i64,
+}
+
+impl Store {
+    /// Up to `limit` ids of dead and expired events of a function, the oldest first, after `after`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn undelivered(
+        &self,
+        namespace: &Namespace,
+        function: &FunctionName,
+        after: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<EventId>, StoreError> {
+        const SQL: &str = "SELECT id FROM event WHERE namespace = $1 AND function = $2 \
+             AND state IN ('dead', 'expired') AND id > $3 ORDER BY id LIMIT $4";
+        let after = after.map_or([0; 16], |id| *id.as_bytes());
+        let ids: Vec<Vec<u8>> = reading!(self, |db| sqlx::query_scalar(SQL)
+            .bind(namespace.as_str())
+            .bind(function.as_str())
+            .bind(after.as_slice())
+            .bind(i64::from(limit))
+            .fetch_all(db))?;
+        ids.iter().map(|id| event_id(id)).collect()
+    }
+
+    /// Puts those of `ids` that are dead or expired back into the queue, with all attempts before them. Gives how many.
+    ///
+    /// # Errors
+    /// When the database fails; then none is.
+    pub async fn redrive_events(
+        &self,
+        namespace: &Namespace,
+        ids: &[EventId],
+        redrive: Redrive,
+    ) -> Result<u64, StoreError> {
+        let changed = writing!(self, |tx| {
+            let mut changed = 0;
+            for piece in pieces(ids) {
+                let sql = format!(
+                    "UPDATE event SET state = 'queued', burned = 0, interrupted = 0, ended_ms = NULL, cancel_asked = 0, \
+                     due_ms = $1, expires_ms = $2, pinned_version = $3 \
+                     WHERE namespace = $4 AND state IN ('dead', 'expired') AND id IN (VALUES {})",
+                    values(5, piece.len(), 1)
+                );
+                let mut query = sqlx::query(AssertSqlSafe(sql))
+                    .bind(redrive.due_ms)
+                    .bind(redrive.expires_ms)
+                    .bind(redrive.version.map(i64::from))
+                    .bind(namespace.as_str());
+                for id in piece {
+                    query = query.bind(id.as_bytes().as_slice());
+                }
+                changed += query.execute(&mut *tx).await?.rows_affected();
+            }
+            changed
+        });
+        Ok(changed)
+    }
+
+    /// Throws away those of `ids` that are dead or expired. Gives how many.
+    ///
+    /// # Errors
+    /// When the database fails; then none is.
+    pub async fn purge_events(&self, namespace: &Namespace, ids: &[EventId]) -> Result<u64, StoreError> {
+        const LEFT: [&str; 2] = ["event_attempt", "event_body"];
+        let purged = writing!(self, |tx| {
+            let mut purged: Vec<Vec<u8>> = Vec::new();
+            for piece in pieces(ids) {
+                let sql = format!(
+                    "DELETE FROM event WHERE namespace = $1 AND state IN ('dead', 'expired') \
+                     AND id IN (VALUES {}) RETURNING id",
+                    values(2, piece.len(), 1)
+                );
+                let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(namespace.as_str());
+                for id in piece {
+                    query = query.bind(id.as_bytes().as_slice());
+                }
+                purged.extend(query.fetch_all(&mut *tx).await?);
+            }
+            for piece in pieces(&purged) {
+                for table in LEFT {
+                    let list = values(1, piece.len(), 1);
+                    let sql = format!("DELETE FROM {table} WHERE event_id IN (VALUES {list})");
+                    let mut query = sqlx::query(AssertSqlSafe(sql));
+                    for id in piece {
+                        query = query.bind(id.as_slice());
+                    }
+                    query.execute(&mut *tx).await?;
+                }
+            }
+            purged.len()
+        });
+        Ok(purged as u64)
+    }
+}

@@ -1,0 +1,441 @@
+//! Asynchronous calls, retries, dead letters, destinations, idempotency.
+
+use std::time::Duration;
+
+use mayfly_tests::{Platform, Reply, WAIT_MAX, eventually, on_both_databases};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+on_both_databases!(
+    a_call_can_be_handed_in,
+    a_request_to_the_endpoint_can_be_handed_in,
+    a_failure_is_tried_again_and_becomes_a_dead_letter,
+    a_poison_event_does_not_hold_up_others,
+    an_event_waits_for_its_time,
+    an_event_can_be_cancelled,
+    a_key_stands_for_one_request,
+    outcomes_go_to_destinations_and_circles_end,
+    what_is_wrong_is_refused_and_nothing_is_kept,
+    sigterm_waits_for_attempts,
+    events_survive_a_kill,
+);
+
+/// Hands in an event; gives its id.
+async fn hand_in(platform: &Platform, function: &str, payload: &Value, more: &[&str]) -> String {
+    let payload = payload.to_string();
+    let args = [&["invoke", function, "--async", "--json", "--data", &payload], more].concat();
+    let accepted = platform.fn_(&args).await.json();
+    accepted["id"].as_str().expect("an id").to_owned()
+}
+
+async fn show(platform: &Platform, id: &str) -> Value {
+    platform.fn_(&["events", "show", id, "--json"]).await.json()
+}
+
+/// Waits until the event is in that state.
+async fn in_state(platform: &Platform, id: &str, state: &str) -> Value {
+    eventually(&format!("event {id} is {state}"), async || {
+        let event = show(platform, id).await;
+        (event["state"] == state).then_some(event)
+    })
+    .await
+}
+
+async fn post(platform: &Platform, function: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let mut request = platform.api(Method::POST, &format!("/v1/ns/default/functions/{function}/invoke"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.body(body.to_owned()).send().await.expect("the server answers");
+    Reply::read(response).await.expect("the answer is complete")
+}
+
+async fn a_call_can_be_handed_in(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "work"]).await;
+    let answer = post(platform, "work", &[("prefer", "respond-async")], r#"{"do":"context"}"#).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(answer.header("preference-applied"), "respond-async");
+    let id = answer.json()["id"].as_str().expect("an id").to_owned();
+    assert_eq!(answer.header("location"), format!("/v1/ns/default/events/{id}"));
+
+    let event = in_state(platform, &id, "succeeded").await;
+    let told = &event["result"]["body"];
+    assert_eq!((&told["event_id"], &told["attempt"]), (&json!(id), &json!(1)));
+    let records = platform.invocations("work").await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(
+        (&records[0]["event_id"], &records[0]["trigger"]),
+        (&json!(id), &json!("direct"))
+    );
+    assert_eq!(records[0]["id"], told["invocation_id"]);
+    assert!(records[0]["usage"]["billed_ms"].as_u64() >= Some(1), "{}", records[0]);
+    let listed = platform.fn_(&["events", "list", "work", "--json"]).await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+}
+
+async fn a_request_to_the_endpoint_can_be_handed_in(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "job"]).await;
+    let request = platform
+        .request(Method::POST, "/job/echo?a=b")
+        .header("prefer", "respond-async");
+    let response = request
+        .header("x-kept", "yes")
+        .body("hello")
+        .send()
+        .await
+        .expect("it answers");
+    let answer = Reply::read(response).await.expect("complete");
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let id = answer.json()["id"].as_str().expect("an id").to_owned();
+    let event = in_state(platform, &id, "succeeded").await;
+    assert_eq!(event["source"], "http");
+    // What the guest was given: the same as if it had been called.
+    let told = &event["result"]["body"];
+    assert_eq!(
+        (&told["rawPath"], &told["rawQueryString"]),
+        (&json!("/echo"), &json!("a=b"))
+    );
+    assert_eq!(
+        (&told["headers"]["x-kept"], &told["body"]),
+        (&json!("yes"), &json!("hello"))
+    );
+
+    // An http function is told which event it is.
+    platform.deploy("conformance-wasip2", &["--name", "web"]).await;
+    let accepted = post(platform, "web", &[("prefer", "respond-async")], "{}").await;
+    assert_eq!(accepted.status, 202);
+    let id = accepted.json()["id"].as_str().expect("an id").to_owned();
+    eventually("it has ended", async || {
+        let event = show(platform, &id).await;
+        event["ended_at"].is_string().then_some(())
+    })
+    .await;
+}
+
+async fn a_failure_is_tried_again_and_becomes_a_dead_letter(platform: &mut Platform) {
+    let flags = ["--name", "work", "--max-attempts", "3", "--retry-backoff", "0s"];
+    platform.deploy("misbehave-event", &flags).await;
+    let id = hand_in(platform, "work", &json!({"do": "fail"}), &[]).await;
+    let event = in_state(platform, &id, "dead").await;
+    assert_eq!(
+        (&event["attempts"], &event["error_code"]),
+        (&json!(3), &json!("function_failed"))
+    );
+    let attempts = event["failed_attempts"].as_array().expect("a list");
+    assert_eq!(attempts.len(), 3);
+    let records = platform.invocations("work").await;
+    let numbers: Vec<_> = records.iter().rev().map(|record| record["attempt"].as_u64()).collect();
+    assert_eq!(numbers, [Some(1), Some(2), Some(3)], "each attempt has its own record");
+    assert!(records.iter().all(|record| record["event_id"] == json!(id)));
+
+    let letters = platform.fn_(&["dlq", "list", "work", "--json"]).await.json();
+    assert_eq!(letters[0]["id"], json!(id));
+    let dry = platform
+        .fn_(&["dlq", "redrive", "work", "--all", "--dry-run", "--json"])
+        .await
+        .json();
+    assert_eq!((&dry["ids"], &dry["changed"]), (&json!([id]), &json!(0)));
+
+    // The same version fails again; a version that can do it does not.
+    platform.fn_(&["dlq", "redrive", "work", &id]).await.ok();
+    eventually("it has failed three times more", async || {
+        let event = show(platform, &id).await;
+        (event["attempts"] == 6 && event["state"] == "dead").then_some(())
+    })
+    .await;
+    platform.deploy("order-total", &["--name", "work"]).await;
+    platform.deploy("hello-http", &["--name", "other"]).await;
+    let refused = platform.fn_(&["dlq", "redrive", "work", &id, "--version", "9"]).await;
+    refused.failed(1, "invalid_parameter");
+    platform
+        .fn_(&["dlq", "redrive", "other", &id])
+        .await
+        .failed(1, "event_not_found");
+    platform
+        .fn_(&["dlq", "redrive", "work", &id, "--version", "1"])
+        .await
+        .ok();
+    let event = eventually("it has failed on the old version", async || {
+        let event = show(platform, &id).await;
+        (event["attempts"] == 9 && event["state"] == "dead").then_some(event)
+    })
+    .await;
+    assert_eq!((&event["version"], &event["pinned_version"]), (&json!(1), &json!(1)));
+    let purged = platform
+        .fn_(&["dlq", "purge", "work", "--all", "--yes", "--json"])
+        .await
+        .json();
+    assert_eq!(purged["changed"], 1);
+    platform
+        .fn_(&["events", "show", &id])
+        .await
+        .failed(1, "event_not_found");
+}
+
+async fn a_poison_event_does_not_hold_up_others(platform: &mut Platform) {
+    let flags = [
+        "--name",
+        "work",
+        "--max-attempts",
+        "2",
+        "--retry-backoff",
+        "0s",
+        "--timeout",
+        "5s",
+    ];
+    platform.deploy("misbehave-event", &flags).await;
+    let poison = hand_in(platform, "work", &json!({"do": "trap"}), &[]).await;
+    let mut good = Vec::new();
+    for _ in 0..20 {
+        good.push(hand_in(platform, "work", &json!({"do": "log"}), &[]).await);
+    }
+    for id in &good {
+        in_state(platform, id, "succeeded").await;
+    }
+    in_state(platform, &poison, "dead").await;
+    // Mended, it is delivered after all.
+    let mended = platform.deploy("order-total", &["--name", "work"]).await;
+    assert_eq!(mended["version"], 2);
+    let back = platform.deploy("misbehave-event", &["--name", "work"]).await;
+    assert_eq!(back["version"], 3);
+    let id = hand_in(platform, "work", &json!({"do": "fail"}), &["--max-attempts", "1"]).await;
+    in_state(platform, &id, "dead").await;
+    platform.deploy("hello-http", &["--name", "work"]).await;
+    platform.fn_(&["dlq", "redrive", "work", &id]).await.ok();
+    let event = in_state(platform, &id, "succeeded").await;
+    assert_eq!((&event["attempts"], &event["version"]), (&json!(2), &json!(4)));
+}
+
+async fn an_event_waits_for_its_time(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "work"]).await;
+    let later = hand_in(platform, "work", &json!({"do": "log"}), &["--delay", "1h"]).await;
+    let soon = hand_in(platform, "work", &json!({"do": "log"}), &["--delay", "1s"]).await;
+    let event = in_state(platform, &soon, "succeeded").await;
+    let ms = |name: &str| {
+        let time = event[name].as_str().expect("a time");
+        time[17..23].replace('.', "").parse::<i64>().expect("digits")
+    };
+    let waited = (ms("ended_at") - ms("created_at")).rem_euclid(60_000);
+    assert!((1_000..20_000).contains(&waited), "{event}");
+    let event = show(platform, &later).await;
+    assert_eq!((&event["state"], &event["attempts"]), (&json!("queued"), &json!(0)));
+    // At a time that is over, it is due at once.
+    let past = hand_in(
+        platform,
+        "work",
+        &json!({"do": "log"}),
+        &["--at", "2020-01-01T00:00:00Z"],
+    )
+    .await;
+    in_state(platform, &past, "succeeded").await;
+}
+
+async fn an_event_can_be_cancelled(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "work"]).await;
+    let waiting = hand_in(platform, "work", &json!({"do": "log"}), &["--delay", "1h"]).await;
+    let cancelled = platform.fn_(&["events", "cancel", &waiting, "--json"]).await.json();
+    assert_eq!(cancelled["state"], "cancelled");
+    let running = hand_in(platform, "work", &json!({"do": "sleep", "ms": 20_000}), &[]).await;
+    in_state(platform, &running, "leased").await;
+    platform.fn_(&["events", "cancel", &running]).await.ok();
+    let event = in_state(platform, &running, "cancelled").await;
+    assert_eq!(event["error_code"], "cancelled");
+    let records = platform.invocations("work").await;
+    assert_eq!(records.len(), 1, "what it had used until then is recorded: {records:?}");
+    let again = platform.fn_(&["events", "cancel", &running, "--json"]).await.json();
+    assert_eq!(again["state"], "cancelled");
+    platform
+        .fn_(&["events", "cancel", "00000000-0000-7000-8000-000000000000"])
+        .await
+        .failed(1, "event_not_found");
+}
+
+async fn a_key_stands_for_one_request(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "work"]).await;
+    let key = |key: &'static str| [("idempotency-key", key)];
+    let first = post(platform, "work", &key("one"), r#"{"do":"context"}"#).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let again = post(platform, "work", &key("one"), r#"{"do":"context"}"#).await;
+    assert_eq!((again.status, &again.body), (200, &first.body), "the very same answer");
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.invocation_id(), first.invocation_id());
+    post(platform, "work", &key("one"), r#"{"do":"echo"}"#)
+        .await
+        .is_problem(409, "idempotency_key_reused");
+
+    // A failure is an answer, too.
+    let failed = post(platform, "work", &key("two"), r#"{"do":"fail"}"#).await;
+    assert_eq!(failed.status, 500);
+    let again = post(platform, "work", &key("two"), r#"{"do":"fail"}"#).await;
+    assert_eq!((again.status, &again.body), (500, &failed.body));
+    assert_eq!(platform.invocations("work").await.len(), 2, "two requests, two runs");
+
+    // While one is at work, the other is told to wait.
+    let slow = r#"{"do":"sleep","ms":1500}"#;
+    let three = key("three");
+    let (one, other) = tokio::join!(
+        post(platform, "work", &three, slow),
+        post(platform, "work", &three, slow)
+    );
+    let (first, second) = if one.status == 200 { (one, other) } else { (other, one) };
+    assert_eq!(first.status, 200, "{}", first.text());
+    second.is_problem(409, "request_under_way");
+    assert_eq!(second.header("retry-after"), "1");
+
+    // The same for events.
+    let both = [("idempotency-key", "four"), ("prefer", "respond-async")];
+    let first = post(platform, "work", &both, r#"{"do":"log"}"#).await;
+    let again = post(platform, "work", &both, r#"{"do":"log"}"#).await;
+    assert_eq!((first.status, &first.body), (202, &again.body));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    post(platform, "work", &key("four"), r#"{"do":"log"}"#)
+        .await
+        .is_problem(409, "idempotency_key_reused");
+    for bad in ["", "a b", &"x".repeat(256)] {
+        let answer = post(platform, "work", &[("idempotency-key", bad)], "{}").await;
+        answer.is_problem(400, "invalid_parameter");
+    }
+}
+
+async fn outcomes_go_to_destinations_and_circles_end(platform: &mut Platform) {
+    let flags = [
+        "--name",
+        "first",
+        "--on-success",
+        "function:second",
+        "--on-failure",
+        "function:second",
+    ];
+    platform
+        .deploy("misbehave-event", &[&flags[..], &["--max-attempts", "1"]].concat())
+        .await;
+    platform.deploy("hello-http", &["--name", "second"]).await;
+    let good = hand_in(platform, "first", &json!({"do": "log"}), &[]).await;
+    let bad = hand_in(platform, "first", &json!({"do": "fail"}), &[]).await;
+    in_state(platform, &good, "succeeded").await;
+    in_state(platform, &bad, "dead").await;
+    let told = eventually("both outcomes are told", async || {
+        let events = platform.fn_(&["events", "list", "second", "--json"]).await.json();
+        let done = events.as_array().is_some_and(|events| events.len() == 2);
+        done.then_some(events)
+    })
+    .await;
+    assert!(
+        told.as_array().expect("a list").iter().all(|event| event["depth"] == 1),
+        "{told}"
+    );
+
+    // A circle of one: every success makes another event, until the seventeenth in a row.
+    platform
+        .deploy("hello-http", &["--name", "circle", "--on-success", "function:circle"])
+        .await;
+    hand_in(platform, "circle", &json!({}), &[]).await;
+    let dead = eventually("the circle has ended", async || {
+        let letters = platform.fn_(&["dlq", "list", "circle", "--json"]).await.json();
+        letters.as_array().and_then(|letters| letters.first().cloned())
+    })
+    .await;
+    assert_eq!(
+        (&dead["depth"], &dead["error_code"]),
+        (&json!(17), &json!("recursion_detected"))
+    );
+    let all = platform.fn_(&["events", "list", "circle", "--json"]).await.json();
+    assert_eq!(
+        all.as_array().map(Vec::len),
+        Some(18),
+        "the first, sixteen that followed, and the one that is not run"
+    );
+    assert_eq!(platform.invocations("circle").await.len(), 17);
+}
+
+async fn what_is_wrong_is_refused_and_nothing_is_kept(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "work"]).await;
+    let later = |name: &'static str, value: &'static str| [("prefer", "respond-async"), (name, value)];
+    for headers in [
+        later("mayfly-delay", "soon"),
+        later("mayfly-delay", "400d"),
+        later("mayfly-not-before", "2026-13-01T00:00:00Z"),
+        later("mayfly-max-attempts", "0"),
+        later("mayfly-max-attempts", "101"),
+        later("mayfly-depth", "-1"),
+    ] {
+        post(platform, "work", &headers, "{}")
+            .await
+            .is_problem(400, "invalid_parameter");
+    }
+    let async_only = [("prefer", "respond-async")];
+    post(platform, "work", &async_only, "no json")
+        .await
+        .is_problem(400, "invalid_json");
+    post(platform, "nothing", &async_only, "{}")
+        .await
+        .is_problem(404, "function_not_found");
+    let large = "x".repeat((6 << 20) + 1);
+    post(platform, "work", &async_only, &large)
+        .await
+        .is_problem(413, "payload_too_large");
+    let none = platform.fn_(&["events", "list", "--json"]).await.json();
+    assert_eq!(none, json!([]), "nothing was kept");
+
+    let file = mayfly_tests::guest("misbehave-event");
+    let file = file.to_string_lossy();
+    for flags in [
+        ["--max-attempts", "0"],
+        ["--max-attempts", "1000"],
+        ["--retry-backoff", "2d"],
+        ["--max-event-age", "0s"],
+        ["--on-success", "queue:orders"],
+        ["--on-failure", "function:Not A Name"],
+    ] {
+        let done = platform
+            .fn_(&[&["deploy", &file, "--name", "work"], &flags[..]].concat())
+            .await;
+        done.failed(1, "invalid_config");
+    }
+    platform
+        .fn_(&["events", "show", "nonsense"])
+        .await
+        .failed(1, "invalid_parameter");
+    let done = platform.fn_(&["invoke", "work", "--delay", "1m"]).await;
+    assert!(done.code == 2 && done.stderr.contains("--async"), "{done:?}");
+}
+
+async fn sigterm_waits_for_attempts(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "work"]).await;
+    let id = hand_in(platform, "work", &json!({"do": "sleep", "ms": 2_000}), &[]).await;
+    in_state(platform, &id, "leased").await;
+    let waiting = hand_in(platform, "work", &json!({"do": "log"}), &["--delay", "1s"]).await;
+    platform.terminate();
+    assert!(platform.ended().await.success());
+    platform.restart().await;
+    let event = show(platform, &id).await;
+    assert_eq!((&event["state"], &event["attempts"]), (&json!("succeeded"), &json!(1)));
+    in_state(platform, &waiting, "succeeded").await;
+}
+
+async fn events_survive_a_kill(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "work"]).await;
+    let running = hand_in(platform, "work", &json!({"do": "sleep", "ms": 3_000}), &[]).await;
+    in_state(platform, &running, "leased").await;
+    let waiting = hand_in(platform, "work", &json!({"do": "log"}), &["--delay", "1s"]).await;
+    platform.kill().await;
+    platform.restart().await;
+    in_state(platform, &waiting, "succeeded").await;
+    let event = in_state(platform, &running, "succeeded").await;
+    assert_eq!(
+        (&event["attempts"], &event["failures"]),
+        (&json!(2), &json!(0)),
+        "the kill was not its fault"
+    );
+    assert_eq!(event["failed_attempts"][0]["error_code"], "interrupted");
+    let records = platform.invocations("work").await;
+    let of_event: Vec<_> = records
+        .iter()
+        .filter(|record| record["event_id"] == json!(running))
+        .collect();
+    assert_eq!(of_event.len(), 2, "each attempt is in the ledger once: {records:?}");
+    assert!(
+        Duration::from_secs(15) < WAIT_MAX,
+        "a dead process is found out in time even without its successor"
+    );
+}

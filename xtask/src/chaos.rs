@@ -1,0 +1,41 @@
+//! `cargo xtask chaos`: asynchronous calls while the server is killed again and again. `cargo xtask test` plays a short form
+//! of the same story (`tests/tests/chaos.rs`).
+
+use anyhow::Result;
+
+use crate::lint::cargo;
+use crate::summary::Summary;
+use crate::{guests, services, setup};
+
+/// How much chaos.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Events that are handed in, on each database.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    events: usize,
+    /// How often the server is killed meanwhile.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    kills: usize,
+    /// A Postgres server on which databases can be made; without it the one on this machine, or a private one.
+    #[arg(long, env = "TEST_POSTGRES_URL", value_name = "URL")]
+    postgres: Option<String>,
+}
+
+pub(crate) fn run(args: Args, summary: &mut Summary) -> Result<()> {
+    let toolchain = summary.part("guest toolchain", setup::guest_toolchain)?;
+    summary.part("guests for the tests", || guests::build_fixtures(&toolchain))?;
+    summary.run(
+        "release binary (cargo build --release)",
+        cargo().args(["build", "--release"]),
+    )?;
+    let postgres = summary.part("Postgres", || services::postgres(args.postgres, false))?;
+    let mut test = cargo();
+    test.args(["test", "--release", "--workspace", "--test", "black_box", "--"])
+        .args(["chaos::", "--test-threads=1", "--nocapture"])
+        .env("TEST_POSTGRES_URL", &postgres.url)
+        .env("REQUIRE_SERVICES", "1")
+        .env("CHAOS_EVENTS", args.events.to_string())
+        .env("CHAOS_KILLS", args.kills.to_string())
+        .env_remove("RUST_BACKTRACE");
+    summary.run("chaos (cargo test -- chaos::)", &mut test)
+}
