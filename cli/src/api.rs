@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use mayfly_invoker_api::Digest;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use events::{Accepted, Choice, Event, EventDetail, Handled, NewTrigger, Retry, RetryRequest, Trigger};
+pub(crate) use events::{
+    Accepted, Choice, Event, EventDetail, EventSummary, Handled, NewTrigger, Retry, RetryRequest, Trigger,
+};
 
 /// What a version is run with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -113,6 +113,8 @@ pub(crate) const UNDELIVERED_KEPT: Duration = Duration::from_hours(14 * 24);
 pub(crate) const TICKS_KEPT: Duration = Duration::from_hours(32 * 24);
 /// How far ahead an event may be due.
 pub(crate) const DELAY_MAX: Duration = Duration::from_hours(366 * 24);
+/// The same for an event that comes through a function's endpoint, where nobody needs a token.
+pub(crate) const ENDPOINT_DELAY_MAX: Duration = Duration::from_mins(15);
 /// How long the answer to a request with an Idempotency-Key is given again.
 pub(crate) const KEY_KEPT: Duration = Duration::from_hours(24);
 /// Length of an Idempotency-Key, in characters.

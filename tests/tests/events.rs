@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 on_both_databases!(
     a_call_can_be_handed_in,
     a_request_to_the_endpoint_can_be_handed_in,
+    an_http_function_is_told_which_event_it_is,
     a_failure_is_tried_again_and_becomes_a_dead_letter,
     a_poison_event_does_not_hold_up_others,
     an_event_waits_for_its_time,
     an_event_can_be_cancelled,
     a_key_stands_for_one_request,
     outcomes_go_to_destinations_and_circles_end,
+    no_text_of_a_function_hurts_another,
     what_is_wrong_is_refused_and_nothing_is_kept,
     sigterm_waits_for_attempts,
     events_survive_a_kill,
@@ -71,6 +73,14 @@ async fn a_call_can_be_handed_in(platform: &mut Platform) {
     assert!(records[0]["usage"]["billed_ms"].as_u64() >= Some(1), "{}", records[0]);
     let listed = platform.fn_(&["events", "list", "work", "--json"]).await.json();
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    let waiting = hand_in(platform, "work", &json!({"do": "log"}), &["--delay", "1h"]).await;
+    assert_eq!(show(platform, &waiting).await["state"], "queued");
+    let summary = platform.fn_(&["events", "summary", "--json"]).await.json();
+    assert_eq!(
+        (&summary["queued"], &summary["running"], &summary["dead_letters"]),
+        (&json!(1), &json!(0), &json!(0))
+    );
+    assert!(summary["oldest_queued_ms"].as_i64() >= Some(0), "{summary}");
 }
 
 async fn a_request_to_the_endpoint_can_be_handed_in(platform: &mut Platform) {
@@ -99,17 +109,59 @@ async fn a_request_to_the_endpoint_can_be_handed_in(platform: &mut Platform) {
         (&told["headers"]["x-kept"], &told["body"]),
         (&json!("yes"), &json!("hello"))
     );
+}
 
-    // An http function is told which event it is.
-    platform.deploy("conformance-wasip2", &["--name", "web"]).await;
-    let accepted = post(platform, "web", &[("prefer", "respond-async")], "{}").await;
-    assert_eq!(accepted.status, 202);
+async fn an_http_function_is_told_which_event_it_is(platform: &mut Platform) {
+    platform.deploy("misbehave", &["--name", "web"]).await;
+    let later = platform
+        .request(Method::POST, "/web/headers")
+        .header("prefer", "respond-async");
+    let response = later.header("mayfly-delay", "10m").send().await.expect("it answers");
+    let accepted = Reply::read(response).await.expect("complete");
+    let waiting = accepted.json()["id"].as_str().expect("an id").to_owned();
+    assert_eq!(show(platform, &waiting).await["state"], "queued");
+
+    // What a client says of itself is not believed.
+    let request = platform
+        .request(Method::PUT, "/web/headers?a=b")
+        .header("prefer", "respond-async");
+    let response = request.header("mayfly-event-id", "forged").body("hello").send().await;
+    let accepted = Reply::read(response.expect("it answers")).await.expect("complete");
     let id = accepted.json()["id"].as_str().expect("an id").to_owned();
-    eventually("it has ended", async || {
-        let event = show(platform, &id).await;
-        event["ended_at"].is_string().then_some(())
-    })
-    .await;
+    let told = &in_state(platform, &id, "succeeded").await["result"]["body"];
+    assert_eq!(
+        (&told["method"], &told["path"]),
+        (&json!("PUT"), &json!("/headers?a=b"))
+    );
+    assert_eq!(values(told, "mayfly-event-id"), [id.as_str()], "{told}");
+    assert_eq!(values(told, "mayfly-attempt"), ["1"]);
+
+    let schedule = [
+        "trigger",
+        "create",
+        "cron",
+        "web",
+        "--schedule",
+        "0 0 1 1 *",
+        "--name",
+        "yearly",
+    ];
+    platform.fn_(&schedule).await.ok();
+    let fired = platform.fn_(&["trigger", "fire", "yearly", "--json"]).await.json();
+    let id = fired["id"].as_str().expect("an id").to_owned();
+    let told = &in_state(platform, &id, "succeeded").await["result"]["body"];
+    assert_eq!((&told["method"], &told["path"]), (&json!("POST"), &json!("/")));
+    assert_eq!(values(told, "ce-id"), [id.as_str()]);
+    assert_eq!(values(told, "ce-type"), ["mayfly.cron.tick"]);
+    assert_eq!(values(told, "ce-source"), ["/ns/default/triggers/yearly"]);
+    assert_eq!(values(told, "ce-specversion"), ["1.0"]);
+}
+
+/// The values of a header that the guest was given.
+fn values<'a>(told: &'a Value, name: &str) -> Vec<&'a str> {
+    let headers = told["headers"].as_array().expect("a list");
+    let of_name = headers.iter().filter(|header| header[0] == name);
+    of_name.filter_map(|header| header[1].as_str()).collect()
 }
 
 async fn a_failure_is_tried_again_and_becomes_a_dead_letter(platform: &mut Platform) {
@@ -346,6 +398,52 @@ async fn outcomes_go_to_destinations_and_circles_end(platform: &mut Platform) {
         "the first, sixteen that followed, and the one that is not run"
     );
     assert_eq!(platform.invocations("circle").await.len(), 17);
+
+    // The same of failures: what is not run tells nobody.
+    let flags = [
+        "--name",
+        "spiral",
+        "--on-failure",
+        "function:spiral",
+        "--max-attempts",
+        "1",
+    ];
+    platform.deploy("misbehave-event", &flags).await;
+    hand_in(platform, "spiral", &json!({"do": "fail"}), &[]).await;
+    let letters = eventually("the spiral has ended", async || {
+        let letters = platform.fn_(&["dlq", "list", "spiral", "--json"]).await.json();
+        let ended = letters[0]["error_code"] == "recursion_detected";
+        ended.then_some(letters)
+    })
+    .await;
+    assert_eq!(letters.as_array().map(Vec::len), Some(18));
+    let summary = platform.fn_(&["events", "summary", "--json"]).await.json();
+    assert_eq!((&summary["queued"], &summary["running"]), (&json!(0), &json!(0)));
+}
+
+/// Ends of attempts share a transaction, so one that the database refuses must not take the others along.
+async fn no_text_of_a_function_hurts_another(platform: &mut Platform) {
+    platform.deploy("misbehave-event", &["--name", "victim"]).await;
+    platform
+        .deploy("misbehave-event", &["--name", "evil", "--max-attempts", "1"])
+        .await;
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        bad.push(hand_in(platform, "evil", &json!({"do": "a\u{0}b"}), &[]).await);
+        good.push(hand_in(platform, "victim", &json!({"do": "echo"}), &[]).await);
+    }
+    for id in &good {
+        let event = in_state(platform, id, "succeeded").await;
+        assert_eq!(event["result"]["body"], json!({"do": "echo"}), "{event}");
+    }
+    for id in &bad {
+        let event = in_state(platform, id, "dead").await;
+        let message = event["error_message"].as_str().expect("a message");
+        assert!(message.contains("a\u{fffd}b"), "{message}");
+    }
+    for function in ["victim", "evil"] {
+        assert_eq!(platform.invocations(function).await.len(), 5, "{function}");
+    }
 }
 
 async fn what_is_wrong_is_refused_and_nothing_is_kept(platform: &mut Platform) {

@@ -29,6 +29,16 @@ pub(crate) struct Event {
     pub(crate) error_message: Option<String>,
 }
 
+/// How much waits, runs and was given up.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EventSummary {
+    pub(crate) queued: u64,
+    pub(crate) queued_bytes: u64,
+    pub(crate) oldest_queued_ms: u64,
+    pub(crate) running: u64,
+    pub(crate) dead_letters: u64,
+}
+
 /// What the function answered.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct EventResult {
@@ -69,6 +79,7 @@ pub(crate) struct Accepted {
 pub(crate) struct Choice {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ids: Option<Vec<String>>,
+    pub(crate) all: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<u32>,
     pub(crate) dry_run: bool,

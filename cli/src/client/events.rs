@@ -6,7 +6,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 
 use super::{Client, PAGE_ENTRIES_MAX};
-use crate::api::{Accepted, Choice, Event, EventDetail, Handled, NewTrigger, Trigger};
+use crate::api::{Accepted, Choice, Event, EventDetail, EventSummary, Handled, NewTrigger, Trigger};
 use crate::error::CliError;
 
 /// Which events to list.
@@ -91,6 +91,13 @@ impl Client {
     pub(crate) async fn event(&self, id: &str) -> Result<EventDetail, CliError> {
         self.transport
             .document(self.request(Method::GET, &["events", id]))
+            .await
+    }
+
+    /// How much waits, runs and was given up.
+    pub(crate) async fn event_summary(&self) -> Result<EventSummary, CliError> {
+        self.transport
+            .document(self.request(Method::GET, &["events", "summary"]))
             .await
     }
 

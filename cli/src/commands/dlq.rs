@@ -148,6 +148,7 @@ async fn handle(
 ) -> Result<(), CliError> {
     let choice = Choice {
         ids: (!args.all).then(|| args.ids.clone()),
+        all: args.all,
         version,
         dry_run: args.dry_run,
     };

@@ -1,5 +1,7 @@
 //! `fn events list|show|cancel`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use clap::builder::RangedU64ValueParser;
 use mayfly_invoker_api::FunctionName;
@@ -28,6 +30,8 @@ enum Command {
     Show(IdArgs),
     /// Stop an event that waits or runs
     Cancel(IdArgs),
+    /// How many wait and for how long, how many run, how many were given up
+    Summary,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +59,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), CliError> 
         Command::List(args) => list(session, args).await,
         Command::Show(args) => show(session, &args.id).await,
         Command::Cancel(args) => cancel(session, &args.id).await,
+        Command::Summary => summary(session).await,
     }
 }
 
@@ -166,6 +171,23 @@ fn fields(detail: &EventDetail) -> Fields {
         fields.add("error", format!("{code}: {message}"));
     }
     fields
+}
+
+async fn summary(session: &Session) -> Result<(), CliError> {
+    let summary = session.client.event_summary().await?;
+    if session.json {
+        return output::json(&summary);
+    }
+    let mut fields = Fields::default();
+    fields.add(
+        "queued",
+        format!("{} with {}", summary.queued, bytes_text(summary.queued_bytes)),
+    );
+    let oldest = Duration::from_millis(summary.oldest_queued_ms).as_secs();
+    fields.add("oldest", format!("{oldest} s"));
+    fields.add("running", summary.running.to_string());
+    fields.add("given up", summary.dead_letters.to_string());
+    output::line(fields.into_text().trim_end())
 }
 
 async fn cancel(session: &Session, id: &str) -> Result<(), CliError> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Events that a namespace may take in one round while others wait, too.
 const QUANTUM: u32 = 16;
-/// Of the slots, one part in so many is out of reach for any one namespace.
+/// Of the slots, one part in so many is out of reach for any one namespace, and of those again for any one function.
 const RESERVED_PART: u32 = 4;
 
 /// Which queues may have something due, and how many events are under way.
@@ -76,11 +76,19 @@ impl<N: Ord + Clone, F: Ord + Clone> Lanes<N, F> {
 
     /// There may be something due for this function, of which at most `at_once_max` events may be under way at once.
     pub fn offer(&mut self, namespace: &N, function: &F, at_once_max: u32) {
+        let lane_max = self.lane_max();
         let tenant = self.namespaces.entry(namespace.clone()).or_insert_with(Tenant::new);
         let lane = tenant.lanes.entry(function.clone()).or_default();
-        lane.at_once_max = at_once_max.max(1);
+        lane.at_once_max = at_once_max.clamp(1, lane_max);
         lane.offered = true;
+        if lane.in_flight >= lane.at_once_max {
+            // Its limit may have been lowered while it stood in the ring.
+            tenant.leave(function);
+        }
         tenant.enter(function);
+        if tenant.ring.is_empty() {
+            self.ring.retain(|name| name != namespace);
+        }
         self.enter(namespace);
     }
 
@@ -106,7 +114,10 @@ impl<N: Ord + Clone, F: Ord + Clone> Lanes<N, F> {
             let share = if alone { free } else { tenant.deficit };
             let function = tenant.ring.front()?.clone();
             let lane = tenant.lanes.get(&function)?;
-            let count = share.min(free).min(left).min(lane.at_once_max - lane.in_flight);
+            let count = share
+                .min(free)
+                .min(left)
+                .min(lane.at_once_max.saturating_sub(lane.in_flight));
             return Some(Turn {
                 namespace,
                 function,
@@ -158,6 +169,12 @@ impl<N: Ord + Clone, F: Ord + Clone> Lanes<N, F> {
     /// Slots that one namespace may hold.
     fn namespace_max(&self) -> u32 {
         (self.slots - self.slots / RESERVED_PART).max(1)
+    }
+
+    /// Slots that one function may hold, so that another one of its namespace finds one.
+    fn lane_max(&self) -> u32 {
+        let most = self.namespace_max();
+        (most - most / RESERVED_PART).max(1)
     }
 
     fn enter(&mut self, namespace: &N) {

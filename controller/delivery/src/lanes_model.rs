@@ -11,8 +11,8 @@ type Key = (u8, u8);
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many events come.
-    Come(Key, u32),
+    /// So many events come, of a function whose limit is now that.
+    Come(Key, u32, u32),
     /// Turns are taken until there is none.
     Deliver,
     /// So many of those under way end, the oldest first.
@@ -25,7 +25,7 @@ fn key() -> impl Strategy<Value = Key> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        (key(), 1..40_u32).prop_map(|(key, count)| Step::Come(key, count)),
+        (key(), 1..40_u32, 1..12_u32).prop_map(|(key, count, limit)| Step::Come(key, count, limit)),
         Just(Step::Deliver),
         (1..20_usize).prop_map(Step::End),
     ]
@@ -35,12 +35,9 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct World {
     queued: BTreeMap<Key, u32>,
+    /// Of each function, what it may have under way at once.
+    limits: BTreeMap<Key, u32>,
     under_way: Vec<Key>,
-}
-
-/// Function 0 of every namespace runs one at a time.
-fn limit(key: Key) -> u32 {
-    if key.1 == 0 { 1 } else { 10 }
 }
 
 impl World {
@@ -58,6 +55,11 @@ impl World {
         *queued -= taken;
         self.under_way.extend((0..taken).map(|_| key));
         lanes.took(turn, taken);
+        let most = self.limits.get(&key).copied().unwrap_or(u32::MAX);
+        assert!(
+            taken == 0 || self.count(|running| *running == key) <= most,
+            "more than its limit"
+        );
         taken
     }
 
@@ -78,9 +80,10 @@ proptest! {
         let mut world = World::default();
         for step in steps {
             match step {
-                Step::Come(key, count) => {
+                Step::Come(key, count, limit) => {
                     *world.queued.entry(key).or_default() += count;
-                    lanes.offer(&key.0, &key.1, limit(key));
+                    world.limits.insert(key, limit);
+                    lanes.offer(&key.0, &key.1, limit);
                 }
                 Step::Deliver => world.deliver(&mut lanes),
                 Step::End(count) => {
@@ -92,10 +95,10 @@ proptest! {
             prop_assert_eq!(lanes.in_flight(), world.count(|_| true));
             prop_assert!(lanes.in_flight() <= slots);
             for namespace in 0..3 {
-                prop_assert!(world.count(|key| key.0 == namespace) <= (slots - slots / 4).max(1));
+                let most = (slots - slots / 4).max(1);
+                prop_assert!(world.count(|key| key.0 == namespace) <= most);
                 for function in 0..3 {
-                    let key = (namespace, function);
-                    prop_assert!(world.count(|running| *running == key) <= limit(key));
+                    prop_assert!(world.count(|key| *key == (namespace, function)) <= (most - most / 4).max(1));
                 }
             }
         }

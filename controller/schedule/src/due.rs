@@ -50,7 +50,7 @@ impl Schedule {
         let in_time = ticks.iter().filter(|tick| now - **tick <= GRACE).count();
         match missed {
             Missed::Skip => drop(ticks.drain(..ticks.len() - in_time)),
-            Missed::One if in_time < ticks.len() => drop(ticks.drain(..ticks.len() - 1)),
+            Missed::One if in_time < ticks.len() => drop(ticks.drain(..ticks.len() - in_time - 1)),
             Missed::One | Missed::All => {}
         }
         Due {
@@ -134,7 +134,7 @@ mod tests {
         );
         assert_eq!(
             due("*/5 * * * *", at(9, 0, 0), at(9, 10, 5), Missed::One).0,
-            vec![(9, 10)]
+            vec![(9, 5), (9, 10)]
         );
     }
 

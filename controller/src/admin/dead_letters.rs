@@ -17,8 +17,11 @@ use crate::store::Redrive;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Choice {
-    /// These; without it, all of the function.
+    /// These.
     ids: Option<Vec<String>>,
+    /// Or all of the function.
+    #[serde(default)]
+    all: bool,
     /// Run them on this version; without it, on the latest one.
     version: Option<u32>,
     /// Only say which ones they are.
@@ -53,7 +56,7 @@ pub(super) async fn redrive(
     {
         return Err(invalid_parameter(format!("there is no version {number} of {name}")));
     }
-    let (ids, more) = chosen(&admin, &namespace, &name, choice.ids).await?;
+    let (ids, more) = chosen(&admin, &namespace, &name, (choice.ids, choice.all)).await?;
     let now_ms = admin.parts.clock.unix_ms();
     let redrive = Redrive {
         version: choice.version,
@@ -84,7 +87,7 @@ pub(super) async fn purge(
     if choice.version.is_some() {
         return Err(invalid_parameter("version means nothing for a purge"));
     }
-    let (ids, more) = chosen(&admin, &namespace, &name, choice.ids).await?;
+    let (ids, more) = chosen(&admin, &namespace, &name, (choice.ids, choice.all)).await?;
     let changed = if choice.dry_run {
         0
     } else {
@@ -106,9 +109,12 @@ async fn chosen(
     admin: &Admin,
     namespace: &Namespace,
     name: &FunctionName,
-    ids: Option<Vec<String>>,
+    (ids, all): (Option<Vec<String>>, bool),
 ) -> Result<(Vec<EventId>, bool), Problem> {
     let limit = u32::try_from(REDRIVEN_MAX).unwrap_or(u32::MAX);
+    if ids.is_some() == all {
+        return Err(invalid_parameter("name the dead letters in ids, or say all: true"));
+    }
     let Some(ids) = ids else {
         let found = admin.parts.store.undelivered(namespace, name, None, limit).await?;
         let more = found.len() == REDRIVEN_MAX;

@@ -15,7 +15,7 @@ use crate::admin::Admin;
 use crate::admin::extract::{InNamespace, Params, invalid_parameter, page_rows, time};
 use crate::code::Code;
 use crate::problem::{Problem, ProblemDocument};
-use crate::store::{Event, EventState, FailedAttempt, StoredResult};
+use crate::store::{BacklogRow, Event, EventState, FailedAttempt, StoredResult};
 
 /// Something that the platform has accepted and owes an ending.
 #[derive(Debug, Serialize, ToSchema)]
@@ -95,13 +95,17 @@ pub(crate) struct Events {
     next: Option<String>,
 }
 
-/// What waits in the namespace.
+/// How much waits, runs and was given up in the namespace.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Summary {
     queued: u64,
     queued_bytes: u64,
     /// Age of the oldest queued event, in milliseconds.
     oldest_queued_ms: i64,
+    /// Attempts that are under way.
+    running: u64,
+    /// Events that were given up and are still kept.
+    dead_letters: u64,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -222,7 +226,7 @@ fn state_named(name: &str) -> Result<EventState, Problem> {
         .ok_or_else(|| invalid_parameter("state must be queued, leased, succeeded, dead, expired or cancelled"))
 }
 
-/// What waits in the namespace.
+/// How much waits, runs and was given up in the namespace.
 #[utoipa::path(get, path = "/v1/ns/{ns}/events/summary", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace")), responses((status = 200, body = Summary)))]
 pub(super) async fn summary(
@@ -231,19 +235,16 @@ pub(super) async fn summary(
 ) -> Result<Json<Summary>, Problem> {
     let rows = admin.parts.store.backlog().await?;
     let row = rows.into_iter().find(|row| row.namespace == namespace);
+    let (running, dead_letters) = admin.parts.store.running_and_undelivered(&namespace).await?;
     let now_ms = admin.parts.clock.unix_ms();
-    Ok(Json(row.map_or(
-        Summary {
-            queued: 0,
-            queued_bytes: 0,
-            oldest_queued_ms: 0,
-        },
-        |row| Summary {
-            queued: row.events,
-            queued_bytes: row.bytes,
-            oldest_queued_ms: now_ms.saturating_sub(row.oldest_created_ms).max(0),
-        },
-    )))
+    let age_ms = |row: &BacklogRow| now_ms.saturating_sub(row.oldest_created_ms).max(0);
+    Ok(Json(Summary {
+        queued: row.as_ref().map_or(0, |row| row.events),
+        queued_bytes: row.as_ref().map_or(0, |row| row.bytes),
+        oldest_queued_ms: row.as_ref().map_or(0, age_ms),
+        running,
+        dead_letters,
+    }))
 }
 
 /// Shows one event.

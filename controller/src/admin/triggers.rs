@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::Admin;
-use crate::admin::extract::{Document, InNamespace, Params, invalid_parameter, page_rows, require_function, time};
+use crate::admin::extract::{Document, InNamespace, Params, invalid_parameter, page_rows, time};
 use crate::code::Code;
 use crate::config::{DETAIL_BYTES_MAX, JITTER_SECONDS_MAX, TRIGGERS_MAX};
 use crate::events::Timing;
@@ -47,12 +47,36 @@ pub(crate) struct NewTrigger {
     #[serde(default = "nothing")]
     #[schema(value_type = Object)]
     detail: Value,
-    /// In place of the function's own.
-    #[schema(value_type = Option<Object>)]
-    retry: Option<RetryPolicy>,
+    /// In place of the function's own; what is left out is as the function has it at the moment.
+    retry: Option<PartialRetry>,
     /// Whether it fires from now on.
     #[serde(default = "yes")]
     enabled: bool,
+}
+
+/// A part of a retry policy.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartialRetry {
+    max_attempts: Option<u32>,
+    backoff_seconds: Option<u32>,
+    max_backoff_seconds: Option<u32>,
+    max_age_seconds: Option<u32>,
+}
+
+impl PartialRetry {
+    fn over(self, own: RetryPolicy) -> RetryPolicy {
+        let backoff_seconds = self.backoff_seconds.unwrap_or(own.backoff_seconds);
+        RetryPolicy {
+            max_attempts: self.max_attempts.unwrap_or(own.max_attempts),
+            backoff_seconds,
+            // A longer first pause than the longest was asked for by itself.
+            max_backoff_seconds: self
+                .max_backoff_seconds
+                .unwrap_or_else(|| own.max_backoff_seconds.max(backoff_seconds)),
+            max_age_seconds: self.max_age_seconds.unwrap_or(own.max_age_seconds),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -170,7 +194,9 @@ pub(super) async fn create(
             "this schedule never fires from now on",
         ));
     }
-    require_function(&admin, &namespace, &function).await?;
+    let own = admin.ingress.routes.of(&namespace, &function).await?.retry;
+    let retry = new.retry.map(|retry| retry.over(own));
+    retry.map_or(Ok(()), |retry| retry.check()).map_err(invalid_parameter)?;
     let store = &admin.parts.store;
     if store.count_triggers(&namespace).await? >= TRIGGERS_MAX {
         return Err(invalid_parameter(format!(
@@ -191,7 +217,7 @@ pub(super) async fn create(
             missed: new.missed,
             jitter_seconds: new.jitter_seconds,
             detail: new.detail,
-            retry: new.retry,
+            retry,
         },
         enabled: new.enabled,
         created_ms: now_ms,
@@ -241,9 +267,6 @@ fn checked(new: &NewTrigger) -> Result<Timing, Problem> {
             "detail has {detail_bytes} bytes; at most {DETAIL_BYTES_MAX} may be"
         )));
     }
-    if let Some(retry) = &new.retry {
-        retry.check().map_err(invalid_parameter)?;
-    }
     Timing::parse(&new.schedule, &new.timezone).map_err(|message| Problem::new(Code::InvalidSchedule, message))
 }
 
@@ -257,8 +280,13 @@ pub(super) async fn list(
     Params(page): Params<Page>,
 ) -> Result<Json<Triggers>, Problem> {
     let limit = page_rows(page.limit, 100)?;
-    let after = page.after.unwrap_or_default();
-    let triggers = admin.parts.store.triggers(&namespace, &after, limit).await?;
+    let after = page
+        .after
+        .map(|name| name.parse::<FunctionName>())
+        .transpose()
+        .map_err(invalid_parameter)?;
+    let after = after.as_ref().map_or("", FunctionName::as_str);
+    let triggers = admin.parts.store.triggers(&namespace, after, limit).await?;
     let full = triggers.len() == limit as usize;
     let next = triggers.last().filter(|_| full).map(|last| last.name.clone());
     Ok(Json(Triggers {
@@ -290,7 +318,8 @@ pub(super) async fn delete(
     InNamespace(namespace): InNamespace,
     Path(path): Path<NameInPath>,
 ) -> Result<StatusCode, Problem> {
-    if admin.parts.store.delete_trigger(&namespace, &path.name).await? {
+    let trigger = find(&admin, &namespace, &path.name).await?;
+    if admin.parts.store.delete_trigger(&namespace, &trigger.name).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(not_found(&path.name))
@@ -359,6 +388,10 @@ async fn switch(admin: &Admin, namespace: &Namespace, name: &str, enabled: bool)
 }
 
 async fn find(admin: &Admin, namespace: &Namespace, name: &str) -> Result<CronTrigger, Problem> {
+    if name.parse::<FunctionName>().is_err() {
+        // No trigger has such a name, and not every database could be asked for it.
+        return Err(not_found(name));
+    }
     let found = admin.parts.store.trigger(namespace, name).await?;
     found.ok_or_else(|| not_found(name))
 }

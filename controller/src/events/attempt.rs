@@ -208,6 +208,10 @@ impl Runner {
 
     /// The events that tell the function's destinations.
     fn follow_ups(&self, ended: &Ended<'_>, route: &Route) -> Vec<NewEvent> {
+        if ended.event.depth > EVENT_DEPTH_MAX {
+            // Or a circle of failures would go on.
+            return Vec::new();
+        }
         let destination = match ended.outcome {
             Outcome::Succeeded(_) => route.on_success.as_ref(),
             Outcome::Dead | Outcome::Expired => route.on_failure.as_ref(),

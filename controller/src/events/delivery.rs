@@ -31,7 +31,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The longest sleep: the clock may be set.
 const SLEEP_MAX: Duration = Duration::from_secs(5);
 
-/// The events that run here, and how to stop one.
+/// The events whose attempts run here or wait for their end to be written, and how to stop one.
 pub(super) type Running = Arc<Mutex<HashMap<EventId, CancellationToken>>>;
 
 /// What the loop works with.
@@ -51,11 +51,22 @@ struct Slot {
     id: EventId,
     running: Running,
     done: mpsc::UnboundedSender<Lane>,
+    /// Its end was handed in; whoever writes it says that it does not run any more.
+    handed_in: bool,
+}
+
+impl Slot {
+    /// Frees the slot of an attempt whose end was handed in.
+    fn handed_in(mut self) {
+        self.handed_in = true;
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        lock(&self.running).remove(&self.id);
+        if !self.handed_in {
+            lock(&self.running).remove(&self.id);
+        }
         // The loop may have ended.
         let _ = self.done.send(self.lane.clone());
     }
@@ -203,12 +214,13 @@ impl Delivery {
             id: event.id,
             running: Arc::clone(&self.running),
             done: done.clone(),
+            handed_in: false,
         };
         let delivery = Arc::clone(self);
         attempts.spawn(async move {
             let settlement = delivery.runner.run(&event, route, permit, &cancel).await;
             delivery.settling.settle(settlement).await;
-            drop(slot);
+            slot.handed_in();
         });
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::admin::time;
+use crate::config::RESULT_BYTES_MAX;
 use crate::events::envelope::{CloudEvent, Envelope};
 use crate::ledger::Trigger;
 use crate::store::{ClaimedEvent, NewEvent, Outcome, StoredResult};
@@ -92,10 +93,18 @@ impl Ended<'_> {
             created_ms: self.now_ms,
             due_ms: self.now_ms,
             expires_ms: self.now_ms.saturating_add(max_age_ms),
-            depth: self.event.depth + 1,
+            depth: self.event.depth.saturating_add(1),
             envelope: Envelope::of_document(cloud_event, None).to_text(),
             payload: Bytes::from(self.record().to_string()),
         }
+    }
+
+    /// Left out when it is large: written as JSON it may be six times as long.
+    fn request_payload(&self) -> Value {
+        if self.payload.len() > RESULT_BYTES_MAX {
+            return Value::Null;
+        }
+        document(self.payload)
     }
 
     fn record(&self) -> Value {
@@ -121,7 +130,8 @@ impl Ended<'_> {
                 "condition": condition,
                 "approximateInvokeCount": self.event.attempt,
             },
-            "requestPayload": document(self.payload),
+            "requestPayload": self.request_payload(),
+            "requestPayloadBytes": self.payload.len(),
             "responseContext": {
                 "statusCode": status,
                 "executedVersion": self.event.version.map_or_else(|| "$LATEST".to_owned(), |version| version.to_string()),

@@ -12,12 +12,16 @@ use crate::events::backlog::Backlog;
 use crate::events::delivery::{Running, lock};
 use crate::events::settling::Settling;
 use crate::events::wakeups::Wakeups;
-use crate::store::StoreError;
+use crate::store::{ClaimedEvent, Store, StoreError};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a process is believed to be alive after it said so, in milliseconds.
-pub(super) const ALIVE_MS: i64 = 15_000;
+const ALIVE_MS: i64 = 15_000;
+/// Rounds between two times that it says so.
+const HEARTBEAT_ROUNDS: u32 = 3;
+/// After this, an attempt that nobody knows of is not just about to begin, in milliseconds.
+const CLAIM_LOST_MS: i64 = 10_000;
 /// Events that are taken over in one round.
 const ORPHANS_MAX: u32 = 512;
 /// Rows that are forgotten in one go.
@@ -38,13 +42,26 @@ pub(super) struct Housekeeping {
     pub(super) result_kept: Duration,
 }
 
+/// Until when a process says that it is alive. On a database of its own, nobody takes over before its end is known.
+pub(super) fn alive_until_ms(store: &Store, now_ms: i64) -> i64 {
+    if store.is_shared() {
+        now_ms.saturating_add(ALIVE_MS)
+    } else {
+        i64::MAX
+    }
+}
+
 impl Housekeeping {
     /// Goes its rounds until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let (mut round, mut next_count) = (0_u32, Instant::now());
+        let (mut round, mut next_count, mut calm) = (0_u32, Instant::now(), 0_u32);
         loop {
-            if let Err(error) = self.round(round.is_multiple_of(FORGET_ROUNDS), &mut next_count).await {
-                tracing::warn!(%error, "looking after events has to wait");
+            match self.round(round, calm, &mut next_count).await {
+                Ok(()) => calm = calm.saturating_add(1),
+                Err(error) => {
+                    calm = 0;
+                    tracing::warn!(%error, "looking after events has to wait");
+                }
             }
             round = round.wrapping_add(1);
             if stop.run_until_cancelled(tokio::time::sleep(ROUND)).await.is_none() {
@@ -53,11 +70,24 @@ impl Housekeeping {
         }
     }
 
-    async fn round(&self, forget: bool, next_count: &mut Instant) -> Result<(), StoreError> {
+    /// One round, after `calm` rounds in a row in which the database was there.
+    async fn round(&self, round: u32, calm: u32, next_count: &mut Instant) -> Result<(), StoreError> {
         let store = &self.runner.store;
         let now_ms = self.runner.clock.unix_ms();
-        store.stay_alive(self.owner, now_ms.saturating_add(ALIVE_MS)).await?;
-        self.take_over(now_ms).await?;
+        let shared_ms = store.shared_time_ms(now_ms).await?;
+        // After an outage every process is late with its word, and alive.
+        if calm == 0 || round.is_multiple_of(HEARTBEAT_ROUNDS) {
+            store.stay_alive(self.owner, alive_until_ms(store, shared_ms)).await?;
+        }
+        let silent_ms = if calm > 2 * HEARTBEAT_ROUNDS {
+            shared_ms
+        } else {
+            i64::MIN
+        };
+        self.take_over(silent_ms).await?;
+        if round.is_multiple_of(HEARTBEAT_ROUNDS) {
+            self.find_lost(now_ms).await?;
+        }
         self.cancel().await?;
         for lane in store.lanes().await? {
             self.wakeups.wake(&lane.namespace, &lane.function, lane.due_ms);
@@ -67,28 +97,40 @@ impl Housekeeping {
             self.backlog.set(&store.backlog().await?);
             *next_count = Instant::now() + began.elapsed() * COUNT_PART;
         }
-        if forget {
-            self.forget(now_ms).await?;
+        if round.is_multiple_of(FORGET_ROUNDS) {
+            self.forget(now_ms, silent_ms).await?;
         }
         Ok(())
     }
 
-    /// Attempts whose process has ended are over. What they were the end of is judged like any other attempt.
-    async fn take_over(&self, now_ms: i64) -> Result<(), StoreError> {
-        let orphans = self.runner.store.orphans(now_ms, ORPHANS_MAX).await?;
-        for event in orphans {
+    /// Attempts whose process has ended, or has been silent since before then, are over. What they were the end of is
+    /// judged like any other attempt.
+    async fn take_over(&self, silent_ms: i64) -> Result<(), StoreError> {
+        for event in self.runner.store.orphans(silent_ms, ORPHANS_MAX).await? {
             tracing::warn!(event = %event.id, attempt = event.attempt, "the server that ran this attempt has ended: interrupted");
-            let route = self
-                .runner
-                .ingress
-                .routes
-                .of(&event.namespace, &event.function)
-                .await
-                .ok();
-            let settlement = self.runner.interrupted(&event, route.as_deref());
-            self.settling.settle(settlement).await;
+            self.interrupted(&event).await;
         }
-        self.runner.store.forget_dead_owners(now_ms).await
+        Ok(())
+    }
+
+    /// Attempts that the database has begun for this process, which does not know of them: the answer to a claim was lost,
+    /// or an attempt has panicked.
+    async fn find_lost(&self, now_ms: i64) -> Result<(), StoreError> {
+        let before_ms = now_ms.saturating_sub(CLAIM_LOST_MS);
+        for event in self.runner.store.held_since(self.owner, before_ms, ORPHANS_MAX).await? {
+            if !lock(&self.running).contains_key(&event.id) {
+                tracing::warn!(event = %event.id, attempt = event.attempt, "nobody runs this attempt: interrupted");
+                self.interrupted(&event).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn interrupted(&self, event: &ClaimedEvent) {
+        let routes = &self.runner.ingress.routes;
+        let route = routes.of(&event.namespace, &event.function).await.ok();
+        let settlement = self.runner.interrupted(event, route.as_deref());
+        self.settling.settle(settlement).await;
     }
 
     /// Stops what runs here and was cancelled through another controller.
@@ -104,9 +146,10 @@ impl Housekeeping {
         Ok(())
     }
 
-    async fn forget(&self, now_ms: i64) -> Result<(), StoreError> {
+    async fn forget(&self, now_ms: i64, silent_ms: i64) -> Result<(), StoreError> {
         let ago = |time: Duration| now_ms.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         let store = &self.runner.store;
+        store.forget_dead_owners(silent_ms).await?;
         let (done_ms, undelivered_ms) = (ago(self.result_kept), ago(UNDELIVERED_KEPT));
         while store.forget_events(done_ms, undelivered_ms, FORGOTTEN_MAX).await? == u64::from(FORGOTTEN_MAX) {}
         while store.forget_keys(now_ms, FORGOTTEN_MAX).await? == u64::from(FORGOTTEN_MAX) {}

@@ -27,7 +27,7 @@ use crate::clock::Ids;
 use crate::events::attempt::Runner;
 use crate::events::backlog::Backlog;
 use crate::events::delivery::{Delivery, Running, lock};
-use crate::events::housekeeping::{ALIVE_MS, Housekeeping};
+use crate::events::housekeeping::{Housekeeping, alive_until_ms};
 use crate::events::settling::Settling;
 use crate::ingress::Ingress;
 use crate::problem::Problem;
@@ -104,7 +104,11 @@ impl Events {
         if let Err(error) = self.take_office(parts).await {
             tracing::warn!(%error, "what the last server left behind is taken over later");
         }
-        let (settling, settling_work) = Settling::new(parts.store.clone(), Arc::clone(&self.wakeups));
+        let (settling, settling_work) = Settling::new(
+            parts.store.clone(),
+            Arc::clone(&self.wakeups),
+            Arc::clone(&self.running),
+        );
         let settled = tokio::spawn(settling_work);
         let runner = Runner {
             store: parts.store.clone(),
@@ -159,10 +163,10 @@ impl Events {
         } else if let Some(predecessor) = parts.predecessor {
             parts.store.has_ended(predecessor).await?;
         }
-        let now_ms = parts.clock.unix_ms();
+        let now_ms = parts.store.shared_time_ms(parts.clock.unix_ms()).await?;
         parts
             .store
-            .stay_alive(parts.process, now_ms.saturating_add(ALIVE_MS))
+            .stay_alive(parts.process, alive_until_ms(&parts.store, now_ms))
             .await
     }
 }

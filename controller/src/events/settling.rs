@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_invoker_api::EventId;
 use tokio::sync::mpsc;
 
+use crate::events::delivery::{Running, lock};
 use crate::events::wakeups::Wakeups;
 use crate::store::{Outcome, Settlement, Store, StoreError};
 
@@ -23,9 +25,9 @@ pub(super) struct Settling {
 
 impl Settling {
     /// Where ended attempts are handed in, and the work that has to run for it; it ends when no clone is left.
-    pub(super) fn new(store: Store, wakeups: Arc<Wakeups>) -> (Self, impl Future<Output = ()>) {
+    pub(super) fn new(store: Store, wakeups: Arc<Wakeups>, running: Running) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        (Self { sender }, work(receiver, store, wakeups))
+        (Self { sender }, work(receiver, store, wakeups, running))
     }
 
     /// Hands in an ended attempt. Waits while too many wait already.
@@ -36,11 +38,12 @@ impl Settling {
     }
 }
 
-async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, wakeups: Arc<Wakeups>) {
+async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, wakeups: Arc<Wakeups>, running: Running) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        write(&store, &mut batch).await;
+        write(&store, &batch).await;
         for settlement in batch.drain(..) {
+            lock(&running).remove(&settlement.id);
             for event in &settlement.follow_ups {
                 wakeups.wake(&event.namespace, &event.function, event.due_ms);
             }
@@ -52,18 +55,16 @@ async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, wakeups: A
 }
 
 /// Tries until the database has taken it: until then, the events are this process's.
-async fn write(store: &Store, batch: &mut [Settlement]) {
+async fn write(store: &Store, batch: &[Settlement]) {
     loop {
         match store.settle_events(batch).await {
-            Ok(stale) => {
-                for id in stale {
-                    tracing::warn!(event = %id, "an attempt ended that had been taken for lost, or was ended already: it is not counted");
+            Ok(stale) => return report(&stale),
+            Err(error) if error.is_about_values() => {
+                // One of them would keep the others from ending, for ever.
+                for settlement in batch {
+                    write_one(store, settlement.clone()).await;
                 }
                 return;
-            }
-            Err(error) if error.is_about_values() => {
-                tracing::error!(%error, "the database refuses what attempts have used: they are ended without it");
-                without_values(batch, &error);
             }
             Err(error) => {
                 tracing::warn!(%error, attempts = batch.len(), "ended attempts wait for the database");
@@ -73,16 +74,35 @@ async fn write(store: &Store, batch: &mut [Settlement]) {
     }
 }
 
+async fn write_one(store: &Store, mut settlement: Settlement) {
+    loop {
+        match store.settle_events(std::slice::from_ref(&settlement)).await {
+            Ok(stale) => return report(&stale),
+            Err(error) if error.is_about_values() => {
+                tracing::error!(%error, event = %settlement.id, "the database refuses what an attempt has used or said: it is ended without it");
+                without_values(&mut settlement, &error);
+            }
+            Err(error) => tracing::warn!(%error, "an ended attempt waits for the database"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+fn report(stale: &[EventId]) {
+    for id in stale {
+        tracing::warn!(event = %id, "an attempt ended that had been taken for lost, or was ended already: it is not counted");
+    }
+}
+
 /// Leaves out what can be refused.
-fn without_values(batch: &mut [Settlement], error: &StoreError) {
-    for settlement in batch {
-        settlement.record = None;
-        if let Outcome::Succeeded(result) = &mut settlement.outcome {
-            result.body = None;
-            result.content_type = None;
-        }
-        if let Some(failed) = &mut settlement.failed {
-            failed.error_message = format!("its message cannot be stored: {error}");
-        }
+fn without_values(settlement: &mut Settlement, error: &StoreError) {
+    settlement.record = None;
+    settlement.follow_ups.clear();
+    if let Outcome::Succeeded(result) = &mut settlement.outcome {
+        result.body = None;
+        result.content_type = None;
+    }
+    if let Some(failed) = &mut settlement.failed {
+        failed.error_message = format!("its message cannot be stored: {error}");
     }
 }

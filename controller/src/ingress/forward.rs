@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use mayfly_invoker_api::Body;
 
 use crate::code::Code;
+use crate::ingress::respond_async;
 use crate::problem::Problem;
 
 /// What is refused before anybody is asked for it: a request that no guest could be given.
@@ -70,10 +71,17 @@ pub(crate) fn inner_uri(uri: &Uri, rest: &str) -> Result<Uri, Problem> {
     Uri::from_parts(parts).map_err(|error| Problem::new(Code::RouteNotFound, error.to_string()))
 }
 
-/// Headers that only the platform may set.
+/// Headers that only the platform may set. What a client says of an event that it hands in is read, and taken away, where
+/// the event is made.
 fn strip_foreign_headers(request: &mut Request<Body>) {
     let headers = request.headers_mut();
-    let foreign: Vec<_> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    let is_wish = |name: &HeaderName| respond_async::WISHES.contains(name);
+    let keeps_wishes = respond_async::preferred(headers);
+    let foreign: Vec<_> = headers
+        .keys()
+        .filter(|name| is_ours(name.as_str()) && !(keeps_wishes && is_wish(name)))
+        .cloned()
+        .collect();
     for name in foreign {
         headers.remove(name);
     }

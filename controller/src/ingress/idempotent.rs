@@ -1,6 +1,8 @@
 //! Synchronous calls with an Idempotency-Key: the first one runs the function, the others get its answer.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, Response, header};
@@ -10,11 +12,15 @@ use mayfly_invoker_api::Namespace;
 use crate::code::Code;
 use crate::config::KEPT_ANSWER_BYTES_MAX;
 use crate::ingress::respond::{ResponseBody, START, refuse};
-use crate::ingress::respond_async::{key_expires_ms, key_of, key_reused, request_hash, response_of, under_way};
+use crate::ingress::respond_async::{
+    key_expires_ms, key_of, key_reused, request_hash, response_of, scoped_key, under_way,
+};
 use crate::ingress::{Ingress, Routed};
 use crate::problem::Problem;
 use crate::store::{Begun, KeptAnswer, KeyedRequest};
 
+/// Pause after the database did not take an answer.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Header fields that belong to one connection or are made anew for every answer.
 const NOT_KEPT: [HeaderName; 3] = [header::CONNECTION, header::DATE, header::CONTENT_LENGTH];
 
@@ -43,63 +49,111 @@ impl Ingress {
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        let function = routed.target.function.as_str();
-        let now_ms = self.clock.unix_ms();
+        let function = &routed.target.function;
+        let now_ms = self.store.shared_time_ms(self.clock.unix_ms()).await?;
         let namespace = routed.target.namespace.clone();
+        let key = scoped_key(function, routed.trigger, &key);
         let request = KeyedRequest {
             namespace: &namespace,
             key: &key,
-            hash: request_hash(&["sync", function, content_type.unwrap_or_default()], &payload),
+            hash: request_hash(&["sync", function.as_str(), content_type.unwrap_or_default()], &payload),
             expires_ms: key_expires_ms(now_ms),
         };
-        match self.store.begin_keyed(request, self.process, now_ms).await? {
-            Begun::First => {}
-            Begun::Answered(answer) => return Ok(response_of(&answer, true)),
-            Begun::UnderWay => return Err(under_way()),
-            Begun::Other => return Err(key_reused()),
+        let working = Working::begin(&self.working, &namespace, &key);
+        let owner = (self.process, working.is_none());
+        match (self.store.begin_keyed(request, owner, now_ms).await?, working) {
+            (Begun::First, Some(working)) => {
+                let body = Full::new(payload).map_err(|never| match never {}).boxed_unsync();
+                let request = http::Request::from_parts(parts, body);
+                let routed = Routed { request, ..routed };
+                let ingress = Arc::clone(self);
+                // On a task of its own: a client that goes away would leave a key behind that nobody works on.
+                let running = tokio::spawn(async move {
+                    let answer = ingress.invoke(routed).await;
+                    ingress.keep(working, answer).await
+                });
+                running
+                    .await
+                    .map_err(|error| Problem::new(Code::Internal, format!("the call ended: {error}")))
+            }
+            (Begun::Answered(answer), _) => Ok(response_of(&answer, true)),
+            (Begun::First | Begun::UnderWay, _) => Err(under_way()),
+            (Begun::Other, _) => Err(key_reused()),
         }
-        let body = Full::new(payload).map_err(|never| match never {}).boxed_unsync();
-        let request = http::Request::from_parts(parts, body);
-        let routed = Routed { request, ..routed };
-        let ingress = Arc::clone(self);
-        // On a task of its own: a client that goes away would leave a key behind that nobody works on.
-        let running = tokio::spawn(async move {
-            let answer = ingress.invoke(routed).await;
-            ingress.keep(&namespace, &key, answer).await
-        });
-        running
-            .await
-            .map_err(|error| Problem::new(Code::Internal, format!("the call ended: {error}")))?
     }
 
     /// Keeps the answer of a function that was started; anything else may be tried again.
-    async fn keep(
-        &self,
-        namespace: &Namespace,
-        key: &str,
-        answer: Response<ResponseBody>,
-    ) -> Result<Response<ResponseBody>, Problem> {
+    async fn keep(self: &Arc<Self>, working: Working, answer: Response<ResponseBody>) -> Response<ResponseBody> {
         let (parts, body) = answer.into_parts();
         let started = parts.headers.contains_key(&START);
-        let body = match Limited::new(body, KEPT_ANSWER_BYTES_MAX).collect().await {
-            Ok(body) => body.to_bytes(),
+        let (parts, body) = match Limited::new(body, KEPT_ANSWER_BYTES_MAX).collect().await {
+            Ok(body) => (parts, body.to_bytes()),
             Err(error) => {
-                self.store.give_up_keyed(namespace, key, self.process).await?;
                 let message = format!(
                     "the answer to a request with an Idempotency-Key must be complete and of at most \
                      {KEPT_ANSWER_BYTES_MAX} bytes: {error}"
                 );
-                return Err(Problem::new(Code::BadResponse, message));
+                let problem: Response<Vec<u8>> = Problem::new(Code::BadResponse, message).response();
+                let (parts, body) = problem.into_parts();
+                (parts, Bytes::from(body))
             }
         };
-        if started {
-            let kept = kept(&parts, &body);
-            self.store.finish_keyed(namespace, key, self.process, &kept).await?;
-        } else {
-            self.store.give_up_keyed(namespace, key, self.process).await?;
+        let kept = started.then(|| kept(&parts, &body));
+        if !self.written(&working, kept.as_ref()).await {
+            // The client has waited long enough; the key is not free before this is written.
+            let ingress = Arc::clone(self);
+            tokio::spawn(async move {
+                while !ingress.written(&working, kept.as_ref()).await {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            });
         }
-        Ok(Response::from_parts(parts, ResponseBody::Small(Full::new(body))))
+        Response::from_parts(parts, ResponseBody::Small(Full::new(body)))
     }
+
+    /// Writes the answer to a key, or frees it; `false` when the database is not there.
+    async fn written(&self, working: &Working, kept: Option<&KeptAnswer>) -> bool {
+        let (namespace, key) = &working.key;
+        let written = match kept {
+            Some(kept) => self.store.finish_keyed(namespace, key, self.process, kept).await,
+            None => self.store.give_up_keyed(namespace, key, self.process).await,
+        };
+        if let Err(error) = &written {
+            tracing::warn!(%error, "the answer to an Idempotency-Key waits for the database");
+        }
+        written.is_ok() || written.is_err_and(|error| error.is_about_values())
+    }
+}
+
+/// Keys of namespaces that this process works on.
+pub(super) type WorkingKeys = Arc<Mutex<HashSet<(Namespace, String)>>>;
+
+/// A key that this process works on until this is dropped.
+struct Working {
+    key: (Namespace, String),
+    all: WorkingKeys,
+}
+
+impl Working {
+    /// `None` when somebody here works on it already.
+    fn begin(all: &WorkingKeys, namespace: &Namespace, key: &str) -> Option<Self> {
+        let key = (namespace.clone(), key.to_owned());
+        let new = lock(all).insert(key.clone());
+        new.then(|| Self {
+            key,
+            all: Arc::clone(all),
+        })
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.key);
+    }
+}
+
+fn lock(all: &WorkingKeys) -> MutexGuard<'_, HashSet<(Namespace, String)>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn kept(parts: &http::response::Parts, body: &Bytes) -> KeptAnswer {

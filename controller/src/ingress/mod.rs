@@ -44,6 +44,7 @@ pub(crate) use route::{Occurrence, Route, Routed, Routes, target_of};
 pub(crate) use timing::wanted as timing_wanted;
 
 use dispatch::Dispatcher;
+use idempotent::WorkingKeys;
 use receive::Receiver;
 
 /// Serves functions. One per controller; the admin API's invoke uses the same one.
@@ -56,6 +57,7 @@ pub(crate) struct Ingress {
     events: Arc<Events>,
     store: Store,
     process: [u8; 6],
+    working: WorkingKeys,
     unread_time_max: Duration,
 }
 
@@ -74,6 +76,7 @@ impl Ingress {
             dispatcher: Dispatcher::new(bounds, Arc::clone(&parts.invoker)),
             store: parts.store.clone(),
             process: parts.process,
+            working: WorkingKeys::default(),
             clock,
             events,
             unread_time_max: bounds.write_time_max,

@@ -6,11 +6,11 @@ use chrono::DateTime;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use mayfly_delivery::RetryPolicy;
-use mayfly_invoker_api::Kind;
+use mayfly_invoker_api::{FunctionName, Kind};
 use sha2::{Digest as _, Sha256};
 
 use crate::code::Code;
-use crate::config::{DELAY_MAX, KEY_CHARS_MAX, KEY_KEPT};
+use crate::config::{DELAY_MAX, ENDPOINT_DELAY_MAX, EVENT_DEPTH_MAX, KEY_CHARS_MAX, KEY_KEPT};
 use crate::events::Envelope;
 use crate::ingress::input::check_json;
 use crate::ingress::respond::{ResponseBody, refuse};
@@ -27,6 +27,8 @@ const NOT_BEFORE: HeaderName = HeaderName::from_static("mayfly-not-before");
 const MAX_ATTEMPTS: HeaderName = HeaderName::from_static("mayfly-max-attempts");
 /// How many events led to this one, when a function hands on what it was told.
 const DEPTH: HeaderName = HeaderName::from_static("mayfly-depth");
+/// What a client may say of an event that it hands in; the function is not told.
+pub(super) const WISHES: [HeaderName; 4] = [DELAY, NOT_BEFORE, MAX_ATTEMPTS, DEPTH];
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// An answer that was given before.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -66,24 +68,34 @@ impl Wishes {
                 })
                 .transpose()
         };
+        let depth = number(&DEPTH)?.unwrap_or(0);
+        if depth > EVENT_DEPTH_MAX + 1 {
+            return Err(invalid(format!("{DEPTH} must be at most {}", EVENT_DEPTH_MAX + 1)));
+        }
         Ok(Self {
             delay: text(headers, &DELAY)?.map_or(Ok(Duration::ZERO), delay_of)?,
             not_before_ms: not_before.transpose()?,
             max_attempts: number(&MAX_ATTEMPTS)?,
-            depth: number(&DEPTH)?.unwrap_or(0),
+            depth,
             key: key_of(headers)?,
         })
     }
 
-    fn due_ms(&self, now_ms: i64) -> Result<i64, Problem> {
+    /// When the event is due. Whoever calls an endpoint needs no token, so that waits there are short: what waits counts
+    /// against the namespace's backlog.
+    fn due_ms(&self, now_ms: i64, trigger: Trigger) -> Result<i64, Problem> {
         let delay_ms = |delay: Duration| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let most = match trigger {
+            Trigger::Http => ENDPOINT_DELAY_MAX,
+            Trigger::Direct | Trigger::Cron => DELAY_MAX,
+        };
         let due_ms = now_ms
             .saturating_add(delay_ms(self.delay))
             .max(self.not_before_ms.unwrap_or(now_ms));
-        if due_ms.saturating_sub(now_ms) > delay_ms(DELAY_MAX) {
+        if due_ms.saturating_sub(now_ms) > delay_ms(most) {
             return Err(invalid(format!(
-                "an event may be due at most {} days ahead",
-                DELAY_MAX.as_secs() / 86_400
+                "an event that is handed in here may wait for at most {} s; at a function's endpoint it is less than through the API",
+                most.as_secs()
             )));
         }
         Ok(due_ms)
@@ -141,7 +153,7 @@ impl Ingress {
     async fn accepted(&self, routed: Routed) -> Result<Response<ResponseBody>, Problem> {
         let mut received = self.receiver.receive_all(routed).await?;
         let wishes = Wishes::read(received.request.headers())?;
-        for name in [&DELAY, &NOT_BEFORE, &MAX_ATTEMPTS, &DEPTH] {
+        for name in WISHES {
             received.request.headers_mut().remove(name);
         }
         let (target, now_ms) = (&received.target, self.clock.unix_ms());
@@ -170,7 +182,7 @@ impl Ingress {
         if (target.kind, trigger) == (Kind::Event, Trigger::Direct) {
             check_json(&payload)?;
         }
-        let due_ms = wishes.due_ms(now_ms)?;
+        let due_ms = wishes.due_ms(now_ms, trigger)?;
         let event = NewEvent {
             id: self.events.ids.event(now_ms),
             namespace: target.namespace.clone(),
@@ -205,9 +217,10 @@ impl Ingress {
         let answer = answer_for(&event);
         let (namespace, function, due_ms) = (event.namespace.clone(), event.function.clone(), event.due_ms);
         let hash = request_hash(&["async", function.as_str(), identity], &event.payload);
+        let key = scoped_key(&function, event.source, key);
         let request = KeyedRequest {
             namespace: &namespace,
-            key,
+            key: &key,
             hash,
             expires_ms: key_expires_ms(now_ms),
         };
@@ -227,6 +240,11 @@ impl Ingress {
             Begun::Other => Err(key_reused()),
         }
     }
+}
+
+/// A key belongs to one function, and strangers at its endpoint cannot take those of the API's clients.
+pub(super) fn scoped_key(function: &FunctionName, source: Trigger, key: &str) -> String {
+    format!("{function}/{}/{key}", source.as_str())
 }
 
 /// When a key that is used now is free again.
@@ -263,12 +281,15 @@ pub(super) fn request_hash(parts: &[&str], body: &[u8]) -> [u8; 32] {
 fn answer_for(event: &NewEvent) -> KeptAnswer {
     let id = event.id.to_string();
     let location = format!("/v1/ns/{}/events/{id}", event.namespace);
-    let head = [
+    let mut head = vec![
         (header::CONTENT_TYPE.as_str(), "application/json"),
-        (header::LOCATION.as_str(), location.as_str()),
         ("mayfly-event-id", id.as_str()),
         ("preference-applied", "respond-async"),
     ];
+    if event.source == Trigger::Direct {
+        // Events are shown by the API only.
+        head.push((header::LOCATION.as_str(), location.as_str()));
+    }
     KeptAnswer {
         status: StatusCode::ACCEPTED.as_u16(),
         head: serde_json::to_string(&head).unwrap_or_default(),

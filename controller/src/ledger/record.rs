@@ -81,7 +81,8 @@ impl RecordedError {
         }
         Self {
             code: code.as_str().to_owned(),
-            message: message[..end].to_owned(),
+            // Postgres has no text with NUL in it, and a function may say anything.
+            message: message[..end].replace('\0', "\u{fffd}"),
         }
     }
 }

@@ -49,13 +49,16 @@ struct Row {
     request_hash: Vec<u8>,
     /// Not 0 when the process that makes the answer is alive.
     alive: i64,
+    owner: Option<Vec<u8>>,
     status: Option<i64>,
     head: Option<String>,
     body: Option<Vec<u8>>,
 }
 
 impl Row {
-    fn begun(self, hash: &[u8; 32]) -> Result<Option<Begun>, StoreError> {
+    /// What it says; `None` when nobody makes the answer any more. `idle` is a process that is known not to.
+    fn begun(self, hash: &[u8; 32], idle: Option<[u8; 6]>) -> Result<Option<Begun>, StoreError> {
+        let is_idle = idle.is_some_and(|idle| self.owner.as_deref() == Some(idle.as_slice()));
         if self.request_hash != hash {
             return Ok(Some(Begun::Other));
         }
@@ -65,7 +68,7 @@ impl Row {
                 head,
                 body,
             }))),
-            _ if self.alive != 0 => Ok(Some(Begun::UnderWay)),
+            _ if self.alive != 0 && !is_idle => Ok(Some(Begun::UnderWay)),
             // Whoever made the answer has ended before it was made.
             _ => Ok(None),
         }
@@ -78,21 +81,22 @@ const TAKE: &str = "INSERT INTO idempotency (namespace, idempotency_key, request
      body = excluded.body, expires_ms = excluded.expires_ms \
      WHERE idempotency.expires_ms <= $9";
 const LOOK: &str = "SELECT request_hash, CAST(CASE WHEN EXISTS (SELECT 1 FROM controller \
-     WHERE controller.id = idempotency.owner AND alive_until_ms >= $3) THEN 1 ELSE 0 END AS BIGINT) AS alive, status, head, body \
+     WHERE controller.id = idempotency.owner AND alive_until_ms >= $3) THEN 1 ELSE 0 END AS BIGINT) AS alive, owner, status, head, body \
      FROM idempotency WHERE namespace = $1 AND idempotency_key = $2";
 const INHERIT: &str = "UPDATE idempotency SET owner = $3, expires_ms = $4 \
      WHERE namespace = $1 AND idempotency_key = $2 AND status IS NULL";
 
 impl Store {
     /// Says what is to be done with a request; [`Begun::First`] is said once, until it is finished or given up, or its
-    /// process has ended.
+    /// process has ended. `works_on_it`: whether the process `owner` knows that it works on this key; a row of its own that
+    /// it knows nothing of was left behind when the answer of the database was lost.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn begin_keyed(
         &self,
         request: KeyedRequest<'_>,
-        owner: [u8; 6],
+        (owner, works_on_it): ([u8; 6], bool),
         now_ms: i64,
     ) -> Result<Begun, StoreError> {
         let nothing: Option<&[u8]> = None;
@@ -118,7 +122,7 @@ impl Store {
                     .bind(now_ms)
                     .fetch_one(&mut *tx)
                     .await?;
-                match row.begun(&request.hash)? {
+                match row.begun(&request.hash, (!works_on_it).then_some(owner))? {
                     Some(begun) => begun,
                     None => {
                         sqlx::query(INHERIT)
@@ -216,7 +220,7 @@ impl Store {
                     .fetch_one(&mut *tx)
                     .await?;
                 // A synchronous request that was cut off: whether it was done is not known, so it stays with it.
-                row.begun(&request.hash)?.unwrap_or(Begun::UnderWay)
+                row.begun(&request.hash, None)?.unwrap_or(Begun::UnderWay)
             }
         });
         Ok(begun)

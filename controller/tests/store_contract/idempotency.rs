@@ -113,7 +113,7 @@ async fn play(bed: &Bed, life: u16, steps: &[Step]) {
                 let key = format!("{life}-{key}");
                 let begun = bed
                     .store
-                    .begin_keyed(request(&namespace, &key, hash, now_ms), [owner; 6], now_ms)
+                    .begin_keyed(request(&namespace, &key, hash, now_ms), ([owner; 6], true), now_ms)
                     .await
                     .unwrap();
                 let expected = match known.get(&key).filter(|known| known.expires_ms > now_ms) {

@@ -1,6 +1,6 @@
 //! The queue beside a model of it: arbitrary lives of events, processes that die, attempts that come back from the dead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mayfly_controller::store::{ClaimedEvent, EventState, Outcome, StoredResult, UsageBy};
 use mayfly_invoker_api::{EventId, FunctionName};
@@ -25,9 +25,9 @@ enum Step {
         owner: u8,
         count: u32,
     },
-    /// Ends an attempt that was claimed, perhaps long ago.
+    /// Ends attempts that were claimed, perhaps long ago, in one transaction; perhaps one of them twice.
     End {
-        which: usize,
+        which: Vec<usize>,
         how: How,
     },
     Die {
@@ -53,8 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..50_i64).prop_map(|delay_ms| Step::Accept { delay_ms }),
         3 => (1..3_u8, 1..4_u32).prop_map(|(owner, count)| Step::Claim { owner, count }),
-        4 => (any::<prop::sample::Index>(), prop_oneof![Just(How::Well), Just(How::Again), Just(How::Dead)])
-            .prop_map(|(which, how)| Step::End { which: which.index(1_000), how }),
+        4 => (vec(0..1_000_usize, 1..4), prop_oneof![Just(How::Well), Just(How::Again), Just(How::Dead)])
+            .prop_map(|(which, how)| Step::End { which, how }),
         1 => (1..3_u8).prop_map(|owner| Step::Die { owner }),
         1 => Just(Step::TakeOver),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Cancel { which: which.index(1_000) }),
@@ -111,8 +111,8 @@ pub(crate) async fn the_queue_does_as_its_model(bed: Bed) {
 
 impl Model {
     async fn play(&mut self, bed: &Bed, step: &Step, number: u64) {
-        match *step {
-            Step::Accept { delay_ms } => {
+        match step {
+            &Step::Accept { delay_ms } => {
                 let mut new = event(number, &self.of);
                 new.due_ms = self.now_ms + delay_ms;
                 bed.store.accept_events(&[new.clone()]).await.unwrap();
@@ -125,17 +125,17 @@ impl Model {
                 };
                 self.lives.insert(event_id(number), life);
             }
-            Step::Claim { owner, count } if self.alive[usize::from(owner)] => self.claim(bed, owner, count).await,
+            &Step::Claim { owner, count } if self.alive[usize::from(owner)] => self.claim(bed, owner, count).await,
             Step::End { which, how } if !self.claims.is_empty() => {
-                let claim = self.claims[which % self.claims.len()].clone();
-                self.end(bed, &claim, how).await;
+                let claims = which.iter().map(|which| self.claims[which % self.claims.len()].clone());
+                self.end(bed, &claims.collect::<Vec<_>>(), *how).await;
             }
-            Step::Die { owner } => {
+            &Step::Die { owner } => {
                 bed.store.has_ended([owner; 6]).await.unwrap();
                 self.alive[usize::from(owner)] = false;
             }
             Step::TakeOver => self.take_over(bed).await,
-            Step::Cancel { which } if !self.lives.is_empty() => {
+            &Step::Cancel { which } if !self.lives.is_empty() => {
                 let id = *self.lives.keys().nth(which % self.lives.len()).unwrap();
                 bed.store.cancel_event(&default(), id, self.now_ms).await.unwrap();
                 let life = self.lives.get_mut(&id).unwrap();
@@ -145,7 +145,7 @@ impl Model {
                     _ => {}
                 }
             }
-            Step::Pass { ms } => self.now_ms += ms,
+            &Step::Pass { ms } => self.now_ms += ms,
             Step::Claim { .. } | Step::End { .. } | Step::Cancel { .. } => {}
         }
     }
@@ -177,37 +177,39 @@ impl Model {
         self.claims.extend(claimed);
     }
 
-    async fn end(&mut self, bed: &Bed, claim: &ClaimedEvent, how: How) {
+    async fn end(&mut self, bed: &Bed, claims: &[ClaimedEvent], how: How) {
         let due_ms = self.now_ms + 10;
         let outcome = match how {
             How::Well => Outcome::Succeeded(StoredResult::empty()),
             How::Again => Outcome::Retry { due_ms },
             How::Dead => Outcome::Dead,
         };
-        let stale = bed
-            .store
-            .settle_events(&[ended(claim, outcome, self.now_ms)])
-            .await
-            .unwrap();
-        let life = self.lives.get_mut(&claim.id).unwrap();
-        let current = life.state == EventState::Leased && life.attempts == claim.attempt;
-        assert_eq!(
-            stale.is_empty(),
-            current,
-            "only the current attempt counts: {claim:?} {life:?}"
-        );
-        if !current {
-            return;
+        let batch: Vec<_> = claims
+            .iter()
+            .map(|claim| ended(claim, outcome.clone(), self.now_ms))
+            .collect();
+        let mut stale = bed.store.settle_events(&batch).await.unwrap();
+        let mut expected = Vec::new();
+        let mut seen = BTreeSet::new();
+        for claim in claims.iter().filter(|claim| seen.insert((claim.id, claim.attempt))) {
+            let life = self.lives.get_mut(&claim.id).unwrap();
+            if life.state != EventState::Leased || life.attempts != claim.attempt {
+                expected.push(claim.id);
+                continue;
+            }
+            self.entries += 1;
+            life.owner = None;
+            life.state = match how {
+                How::Well => EventState::Succeeded,
+                How::Again if life.cancel_asked => EventState::Cancelled,
+                How::Again => EventState::Queued,
+                How::Dead => EventState::Dead,
+            };
+            life.due_ms = due_ms;
         }
-        self.entries += 1;
-        life.owner = None;
-        life.state = match how {
-            How::Well => EventState::Succeeded,
-            How::Again if life.cancel_asked => EventState::Cancelled,
-            How::Again => EventState::Queued,
-            How::Dead => EventState::Dead,
-        };
-        life.due_ms = due_ms;
+        stale.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(stale, expected, "only the current attempt of an event counts");
     }
 
     /// Whoever finds the orphans ends their attempts.
@@ -223,9 +225,7 @@ impl Model {
             .map(|(id, _)| *id)
             .collect();
         assert_eq!(found, expected, "what the dead held, and nothing else");
-        for event in orphans {
-            self.end(bed, &event, How::Again).await;
-        }
+        self.end(bed, &orphans, How::Again).await;
         for owner in 1..3 {
             self.alive[usize::from(owner)] = true;
             bed.store.stay_alive([owner; 6], i64::MAX).await.unwrap();
@@ -255,8 +255,6 @@ impl Model {
     }
 
     async fn end_all(&mut self, bed: &Bed) {
-        for claim in self.claims.clone() {
-            self.end(bed, &claim, How::Dead).await;
-        }
+        self.end(bed, &self.claims.clone(), How::Dead).await;
     }
 }

@@ -86,30 +86,10 @@ pub(crate) async fn two_schedulers_fire_every_tick_once(bed: Bed) {
             one.fire_due(now.timestamp_millis()),
             two.fire_due(now.timestamp_millis())
         );
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
     }
-    let mut minutes = Vec::new();
-    let mut daily = Vec::new();
-    let hello = function("hello");
-    loop {
-        let claimed = bed
-            .store
-            .claim_events((&default(), &hello), 1_000, end.timestamp_millis() + 1, ONE, None)
-            .await
-            .unwrap();
-        if claimed.is_empty() {
-            break;
-        }
-        for event in claimed {
-            let payload: serde_json::Value = serde_json::from_slice(event.payload.as_deref().unwrap()).unwrap();
-            let time: DateTime<Utc> = payload["time"].as_str().unwrap().parse().unwrap();
-            match event.trigger.as_deref() {
-                Some("minutes") => minutes.push(time),
-                Some("daily") => daily.push(time),
-                other => panic!("nobody made {other:?}"),
-            }
-        }
-    }
+    let (mut minutes, mut daily) = fired(&bed, end.timestamp_millis()).await;
     minutes.sort_unstable();
     let expected: Vec<_> = (1..=days * 24 * 60)
         .map(|minute| start + chrono::TimeDelta::minutes(minute))
@@ -126,4 +106,40 @@ pub(crate) async fn two_schedulers_fire_every_tick_once(bed: Bed) {
         .collect();
     assert_eq!(daily, expected, "every day once");
     assert!(minutes.iter().all(|minute| minute.second() == 0));
+}
+
+/// The ticks of both triggers that have become events.
+async fn fired(bed: &Bed, end_ms: i64) -> (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>) {
+    let mut minutes = Vec::new();
+    let mut daily = Vec::new();
+    let hello = function("hello");
+    loop {
+        let claimed = bed
+            .store
+            .claim_events((&default(), &hello), 1_000, end_ms + 1, ONE, None)
+            .await
+            .unwrap();
+        if claimed.is_empty() {
+            break;
+        }
+        for event in claimed {
+            let payload: serde_json::Value = serde_json::from_slice(event.payload.as_deref().unwrap()).unwrap();
+            assert_eq!(
+                (&payload["detail-type"], &payload["source"], &payload["id"]),
+                (
+                    &"Scheduled Event".into(),
+                    &"aws.events".into(),
+                    &event.id.to_string().into()
+                ),
+                "as EventBridge sends it"
+            );
+            let time: DateTime<Utc> = payload["time"].as_str().unwrap().parse().unwrap();
+            match event.trigger.as_deref() {
+                Some("minutes") => minutes.push(time),
+                Some("daily") => daily.push(time),
+                other => panic!("nobody made {other:?}"),
+            }
+        }
+    }
+    (minutes, daily)
 }

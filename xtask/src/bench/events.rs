@@ -81,7 +81,7 @@ fn accept() -> Result<Found> {
             url: &url,
             post: Some(PAYLOAD),
             // Not due while anybody looks: delivering is measured by itself.
-            headers: &[("prefer", "respond-async"), ("mayfly-delay", "1h")],
+            headers: &[("prefer", "respond-async"), ("mayfly-delay", "10m")],
             connections: CLIENTS,
             seconds: ACCEPT_SECONDS,
         };

@@ -9,7 +9,7 @@ use mayfly_invoker_api::{EventId, FunctionName, Namespace};
 use super::{event_id, version_of};
 use crate::ledger::Trigger;
 use crate::store::columns::{parsed, stored};
-use crate::store::pool::{reading, writing};
+use crate::store::pool::{Pools, reading, writing};
 use crate::store::{Store, StoreError};
 
 /// A function with queued events.
@@ -247,6 +247,44 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(db))?;
         rows.into_iter().map(ClaimedEvent::try_from).collect()
+    }
+
+    /// Up to `limit` events that `owner` holds since before then, the oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn held_since(
+        &self,
+        owner: [u8; 6],
+        before_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<ClaimedEvent>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            claimed_columns!(),
+            " FROM event WHERE state = 'leased' AND owner = $1 AND leased_ms < $2 ORDER BY leased_ms LIMIT $3"
+        );
+        let rows: Vec<Row> = reading!(self, |db| sqlx::query_as(SQL)
+            .bind(owner.as_slice())
+            .bind(before_ms)
+            .bind(i64::from(limit))
+            .fetch_all(db))?;
+        rows.into_iter().map(ClaimedEvent::try_from).collect()
+    }
+
+    /// The time by the clock that all processes of one database share, in milliseconds since 1970: the server's; of a
+    /// database of one process, that process's own.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn shared_time_ms(&self, own_ms: i64) -> Result<i64, StoreError> {
+        match &self.pools {
+            Pools::Sqlite { .. } => Ok(own_ms),
+            Pools::Postgres(pool) => {
+                let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+                Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
+            }
+        }
     }
 
     /// Forgets processes that have not said for long that they are alive and hold nothing any more.

@@ -243,6 +243,25 @@ macro_rules! insert_events {
 
 pub(super) use insert_events;
 
+/// Attempts and payloads of events that are gone, inside a transaction.
+macro_rules! delete_what_belongs_to {
+    ($tx:ident, $ids:expr) => {
+        for piece in $crate::store::batch::pieces($ids) {
+            for table in ["event_attempt", "event_body"] {
+                let list = $crate::store::batch::values(1, piece.len(), 1);
+                let sql = format!("DELETE FROM {table} WHERE event_id IN (VALUES {list})");
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                for id in piece {
+                    query = query.bind(id.as_slice());
+                }
+                query.execute(&mut *$tx).await?;
+            }
+        }
+    };
+}
+
+use delete_what_belongs_to;
+
 impl Store {
     /// Accepts events, all or none. When this returns, they are durable.
     ///
@@ -374,6 +393,19 @@ impl Store {
             .collect()
     }
 
+    /// How many events of a namespace run, and how many are dead letters.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn running_and_undelivered(&self, namespace: &Namespace) -> Result<(u64, u64), StoreError> {
+        const SQL: &str = "SELECT (SELECT COUNT(*) FROM event WHERE state = 'leased' AND namespace = $1), \
+             (SELECT COUNT(*) FROM event WHERE state IN ('dead', 'expired') AND namespace = $1)";
+        let (running, undelivered) = reading!(self, |db| sqlx::query_as::<_, (i64, i64)>(SQL)
+            .bind(namespace.as_str())
+            .fetch_one(db))?;
+        Ok((stored("count", running)?, stored("count", undelivered)?))
+    }
+
     /// Forgets up to `limit` events that ended before these times: those that were delivered or cancelled, and those that
     /// were not. Gives how many there were.
     ///
@@ -391,20 +423,20 @@ impl Store {
             return Ok(0);
         }
         writing!(self, |tx| {
+            let mut gone: Vec<Vec<u8>> = Vec::with_capacity(ids.len());
             for piece in pieces(&ids) {
-                let list = values(1, piece.len(), 1);
-                for sql in [
-                    format!("DELETE FROM event_attempt WHERE event_id IN (VALUES {list})"),
-                    format!("DELETE FROM event_body WHERE event_id IN (VALUES {list})"),
-                    format!("DELETE FROM event WHERE ended_ms IS NOT NULL AND id IN (VALUES {list})"),
-                ] {
-                    let mut query = sqlx::query(AssertSqlSafe(sql));
-                    for id in piece {
-                        query = query.bind(id.as_slice());
-                    }
-                    query.execute(&mut *tx).await?;
+                // One of them may have been redriven meanwhile.
+                let sql = format!(
+                    "DELETE FROM event WHERE ended_ms IS NOT NULL AND id IN (VALUES {}) RETURNING id",
+                    values(1, piece.len(), 1)
+                );
+                let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
+                for id in piece {
+                    query = query.bind(id.as_slice());
                 }
+                gone.extend(query.fetch_all(&mut *tx).await?);
             }
+            delete_what_belongs_to!(tx, &gone);
         });
         Ok(ids.len() as u64)
     }

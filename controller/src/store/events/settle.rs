@@ -125,6 +125,15 @@ pub struct Settlement {
     pub follow_ups: Vec<NewEvent>,
 }
 
+/// An attempt of an event.
+type Key = (EventId, u32);
+
+impl Settlement {
+    fn key(&self) -> Key {
+        (self.id, self.attempt)
+    }
+}
+
 #[derive(sqlx::FromRow)]
 pub(super) struct AttemptRow {
     attempt: i64,
@@ -162,7 +171,7 @@ fn end_sql(rows: usize) -> String {
          error_message = v.column13, \
          payload = CASE WHEN v.column3 IN ('succeeded', 'cancelled') THEN NULL ELSE payload END \
          FROM (VALUES {}) AS v \
-         WHERE event.id = v.column1 AND event.attempts = v.column2 AND event.state = 'leased' RETURNING id",
+         WHERE event.id = v.column1 AND event.attempts = v.column2 AND event.state = 'leased' RETURNING id, attempts",
         values(1, rows, COLUMNS)
     )
 }
@@ -192,12 +201,12 @@ macro_rules! insert_attempts {
     };
 }
 
-/// Ends attempts inside a transaction; gives the events of which it was the current one.
+/// Ends attempts inside a transaction; gives those that were the current ones of their events.
 macro_rules! end_attempts {
     ($tx:ident, $settlements:expr) => {{
-        let mut current: HashSet<EventId> = HashSet::with_capacity($settlements.len());
+        let mut current: HashSet<Key> = HashSet::with_capacity($settlements.len());
         for piece in pieces($settlements) {
-            let mut query = sqlx::query_scalar(AssertSqlSafe(end_sql(piece.len())));
+            let mut query = sqlx::query_as(AssertSqlSafe(end_sql(piece.len())));
             for settlement in piece {
                 let (due_ms, result) = match &settlement.outcome {
                     Outcome::Retry { due_ms } => (*due_ms, None),
@@ -224,9 +233,9 @@ macro_rules! end_attempts {
                     .bind(error.map(|failed| failed.error_code.as_str()))
                     .bind(error.map(|failed| failed.error_message.as_str()));
             }
-            let ids: Vec<Vec<u8>> = query.fetch_all(&mut *$tx).await?;
-            for id in &ids {
-                current.insert(event_id(id)?);
+            let ended: Vec<(Vec<u8>, i64)> = query.fetch_all(&mut *$tx).await?;
+            for (id, attempt) in &ended {
+                current.insert((event_id(id)?, stored("count of attempts", *attempt)?));
             }
         }
         current
@@ -257,20 +266,21 @@ impl Store {
     /// # Errors
     /// When the database fails; then nothing is changed.
     pub async fn settle_events(&self, settlements: &[Settlement]) -> Result<Vec<EventId>, StoreError> {
-        let Some(first) = settlements.first() else {
-            return Ok(Vec::new());
-        };
-        // An attempt is settled once, so this names the records for ever.
-        let segment = format!("event-{}-{}", first.id, first.attempt);
-        let all: HashSet<EventId> = settlements.iter().map(|settlement| settlement.id).collect();
-        let of_all = packed(settlements, &all)?;
+        let mut all: HashSet<Key> = HashSet::with_capacity(settlements.len());
+        // Whoever takes over from a dead process may do so twice before the first time is written.
+        let settlements: Vec<&Settlement> = settlements.iter().filter(|ended| all.insert(ended.key())).collect();
+        let of_all = packed(&settlements)?;
         let current = writing!(self, |tx| {
-            let current = end_attempts!(tx, settlements);
-            let of_current: Vec<&Settlement> = settlements.iter().filter(|ended| current.contains(&ended.id)).collect();
+            let current = end_attempts!(tx, &settlements[..]);
+            let ended: Vec<&Settlement> = settlements
+                .iter()
+                .filter(|ended| current.contains(&ended.key()))
+                .copied()
+                .collect();
             let mut failed: Vec<(EventId, &FailedAttempt)> = Vec::new();
             let mut follow_ups: Vec<NewEvent> = Vec::new();
             let mut bodies: Vec<EventId> = Vec::new();
-            for ended in &of_current {
+            for ended in &ended {
                 failed.extend(ended.failed.as_ref().map(|failed| (ended.id, failed)));
                 follow_ups.extend_from_slice(&ended.follow_ups);
                 if ended.outcome.is_done() {
@@ -280,26 +290,29 @@ impl Store {
             insert_attempts!(tx, &failed);
             insert_events!(tx, &follow_ups[..]);
             delete_bodies!(tx, &bodies);
-            let fewer = if current.len() == all.len() {
-                None
-            } else {
-                Some(packed(settlements, &current)?)
-            };
-            let PackedRecords { blocks, logs } = fewer.as_ref().unwrap_or(&of_all);
-            insert_blocks!(tx, &segment, blocks);
-            // Last, because it holds the one row that all who insert logs wait for.
-            insert_logs!(tx, logs);
+            if let Some(first) = ended.first() {
+                // An attempt is the current one when it ends once, so this names the records for ever.
+                let segment = format!("event-{}-{}", first.id, first.attempt);
+                let fewer = if ended.len() == settlements.len() {
+                    None
+                } else {
+                    Some(packed(&ended)?)
+                };
+                let PackedRecords { blocks, logs } = fewer.as_ref().unwrap_or(&of_all);
+                insert_blocks!(tx, &segment, blocks);
+                // Last, because it holds the one row that all who insert logs wait for.
+                insert_logs!(tx, logs);
+            }
             current
         });
-        Ok(all.difference(&current).copied().collect())
+        Ok(all.difference(&current).map(|(id, _)| *id).collect())
     }
 }
 
-/// The entries for the ledger of those attempts that count.
-fn packed(settlements: &[Settlement], current: &HashSet<EventId>) -> Result<PackedRecords, StoreError> {
+/// The entries for the ledger.
+fn packed(settlements: &[&Settlement]) -> Result<PackedRecords, StoreError> {
     let records: Vec<InvocationRecord> = settlements
         .iter()
-        .filter(|settlement| current.contains(&settlement.id))
         .filter_map(|settlement| settlement.record.clone())
         .collect();
     PackedRecords::of(&records)

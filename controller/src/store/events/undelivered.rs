@@ -3,7 +3,7 @@
 use mayfly_invoker_api::{EventId, FunctionName, Namespace};
 use sqlx::AssertSqlSafe;
 
-use super::event_id;
+use super::{delete_what_belongs_to, event_id};
 use crate::store::batch::{pieces, values};
 use crate::store::pool::{reading, writing};
 use crate::store::{Store, StoreError};
@@ -82,7 +82,6 @@ impl Store {
     /// # Errors
     /// When the database fails; then none is.
     pub async fn purge_events(&self, namespace: &Namespace, ids: &[EventId]) -> Result<u64, StoreError> {
-        const LEFT: [&str; 2] = ["event_attempt", "event_body"];
         let purged = writing!(self, |tx| {
             let mut purged: Vec<Vec<u8>> = Vec::new();
             for piece in pieces(ids) {
@@ -97,17 +96,7 @@ impl Store {
                 }
                 purged.extend(query.fetch_all(&mut *tx).await?);
             }
-            for piece in pieces(&purged) {
-                for table in LEFT {
-                    let list = values(1, piece.len(), 1);
-                    let sql = format!("DELETE FROM {table} WHERE event_id IN (VALUES {list})");
-                    let mut query = sqlx::query(AssertSqlSafe(sql));
-                    for id in piece {
-                        query = query.bind(id.as_slice());
-                    }
-                    query.execute(&mut *tx).await?;
-                }
-            }
+            delete_what_belongs_to!(tx, &purged);
             purged.len()
         });
         Ok(purged as u64)
