@@ -1,6 +1,7 @@
 //! Asynchronous calls while the server is killed again and again, counted by somebody whom the functions call.
 //!
 //! The short form is a story like the others; `cargo xtask chaos` plays the long one.
+#![expect(clippy::print_stdout, reason = "figures for the reader of the run")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

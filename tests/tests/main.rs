@@ -9,6 +9,7 @@ mod crash;
 mod deadline;
 mod deploy;
 mod events;
+mod failures;
 mod hostile;
 mod invoke;
 mod isolation;
