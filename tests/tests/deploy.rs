@@ -93,7 +93,15 @@ fn config(memory_mib: u32, timeout_ms: u64, env: Value) -> Value {
         "allow_hosts": [],
         "min_warm": 0,
         "max_instances": 1_000,
-        "max_requests_per_instance": 1_000, "snapshot": "auto",
+        "snapshot": "auto",
+        "retry": {
+            "max_attempts": 3,
+            "backoff_seconds": 60,
+            "max_backoff_seconds": 3_600,
+            "max_age_seconds": 21_600,
+        },
+        "on_success": null,
+        "on_failure": null,
     })
 }
 

@@ -349,10 +349,13 @@ async fn a_trap_hurts_its_own_call_only(platform: &mut Platform) {
         // It depends on the moment whether the head was on its way already. If so, all that is left is to break the
         // connection: a body that was not finished must not look finished.
         let broken = platform.request(Method::GET, "/bad/panic-after-head").send().await;
-        let broken = broken.expect("a head");
-        match broken.status().as_u16() {
-            200 => assert!(broken.bytes().await.is_err(), "the body was not finished"),
-            _ => drop(read_response(broken).await.is_problem(500, "function_trapped")),
+        match broken {
+            // Broken before the head was sent: nobody takes that for an answer either.
+            Err(_) => {}
+            Ok(broken) if broken.status() == 200 => {
+                assert!(broken.bytes().await.is_err(), "the body was not finished");
+            }
+            Ok(other) => drop(read_response(other).await.is_problem(500, "function_trapped")),
         }
         assert_eq!(platform.get("/good").await.status, 200);
     }

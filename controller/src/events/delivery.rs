@@ -22,10 +22,10 @@ use crate::events::wakeups::{Lane, Wakeups};
 use crate::ingress::Route;
 use crate::store::ClaimedEvent;
 
-/// When fewer than one in so many slots are free, claims are at least [`CLAIM_PAUSE`] apart: one claim of many events costs
-/// as much as one of one.
-const FEW_FREE_PART: u32 = 4;
-const CLAIM_PAUSE: Duration = Duration::from_millis(3);
+/// While as many run already, claims of fewer than this wait until the last claim is [`CLAIM_PAUSE`] ago: one claim of many
+/// events costs as much as one of one.
+const SMALL_CLAIM: u32 = 64;
+const CLAIM_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after a claim that failed, or that found no permit.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The longest sleep: the clock may be set.
@@ -84,14 +84,14 @@ impl Delivery {
         let (done, mut ended) = mpsc::unbounded_channel();
         let attempts = TaskTracker::new();
         let delivery = Arc::new(self);
-        let mut not_before = Instant::now();
+        let (mut not_before, mut last_claim) = (Instant::now(), Instant::now());
         loop {
             while let Ok((namespace, function)) = ended.try_recv() {
                 lanes.done(&namespace, &function);
             }
             delivery.offer_due(&mut lanes).await;
             if Instant::now() >= not_before {
-                not_before = delivery.round(&mut lanes, &attempts, &done).await;
+                not_before = delivery.round(&mut lanes, (&attempts, &done), &mut last_claim).await;
             }
             let wake_at = delivery.wake_at(&mut lanes, not_before);
             tokio::select! {
@@ -121,15 +121,17 @@ impl Delivery {
     async fn round(
         self: &Arc<Self>,
         lanes: &mut Lanes<Namespace, FunctionName>,
-        attempts: &TaskTracker,
-        done: &mpsc::UnboundedSender<Lane>,
+        (attempts, done): (&TaskTracker, &mpsc::UnboundedSender<Lane>),
+        last_claim: &mut Instant,
     ) -> Instant {
-        let few_free = |lanes: &Lanes<_, _>| lanes.free() < self.slots / FEW_FREE_PART;
         while let Some(turn) = lanes.turn() {
-            match self.deliver(lanes, turn, attempts, done).await {
-                Delivered::Blocked => return Instant::now() + RETRY_PAUSE,
-                Delivered::Some if few_free(lanes) => return Instant::now() + CLAIM_PAUSE,
-                Delivered::Some => {}
+            let is_small = turn.count < SMALL_CLAIM && lanes.in_flight() >= SMALL_CLAIM;
+            if is_small && last_claim.elapsed() < CLAIM_PAUSE {
+                return *last_claim + CLAIM_PAUSE;
+            }
+            *last_claim = Instant::now();
+            if let Delivered::Blocked = self.deliver(lanes, turn, attempts, done).await {
+                return Instant::now() + RETRY_PAUSE;
             }
         }
         Instant::now()

@@ -1,7 +1,7 @@
 //! Many rows in one statement: a statement costs more than a row.
 
 /// Rows of one statement. Few different sizes, so that each is prepared once.
-const SIZES: [usize; 4] = [128, 32, 8, 1];
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// `rows` in pieces of the sizes that statements are prepared for.
 pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {

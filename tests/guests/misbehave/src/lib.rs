@@ -33,7 +33,9 @@ impl Guest for Misbehave {
         match wish.path() {
             "/count" => Answer::text(out, &(COUNT.fetch_add(1, Ordering::Relaxed) + 1).to_string()),
             "/echo" => echo(request, out),
-            "/" | "/headers" => Answer::text(out, &describe(&request).to_string()),
+            "/headers" => Answer::text(out, &describe(&request).to_string()),
+            // An event comes there, too.
+            "/" if request.headers().has("ce-id") => Answer::text(out, &describe(&request).to_string()),
             "/memory" => {
                 let mib = wish.number("mib", 1);
                 take_memory(mib);
