@@ -186,20 +186,12 @@ async fn hand_in(client: &Client, address: &Address, number: usize, to: &str) ->
 }
 
 async fn judge(platform: &Platform, recorder: &Recorder, accepted: &BTreeMap<String, usize>) {
-    let events = eventually("every event has ended", async || {
-        let limit = (accepted.len() * 2).to_string();
-        let events = platform
-            .fn_(&["events", "list", "--json", "--limit", &limit])
-            .await
-            .json();
-        let events = events.as_array().expect("a list").clone();
-        events
-            .iter()
-            .all(|event| event["ended_at"].is_string())
-            .then_some(events)
+    eventually("every event has ended", async || {
+        let summary = platform.fn_(&["events", "summary", "--json"]).await.json();
+        (summary["queued"] == 0 && summary["running"] == 0).then_some(())
     })
     .await;
-    let events: BTreeMap<String, Value> = events.into_iter().map(|event| (text(&event["id"]), event)).collect();
+    let events = all_events(platform).await;
     // Attempts by event, as the ledger has them: every one once, with its error.
     let mut billed: BTreeMap<String, BTreeMap<u64, Value>> = BTreeMap::new();
     for record in platform.invocations("record").await {
@@ -254,6 +246,21 @@ async fn judge(platform: &Platform, recorder: &Recorder, accepted: &BTreeMap<Str
         runs.len(),
         billed.values().map(BTreeMap::len).sum::<usize>(),
     );
+}
+
+/// Every event, by its id.
+async fn all_events(platform: &Platform) -> BTreeMap<String, Value> {
+    let (mut all, mut before) = (BTreeMap::new(), String::new());
+    loop {
+        let path = format!("/v1/ns/default/events?limit=1000{before}");
+        let page = platform.api_get(&path).await.json();
+        let events = page["events"].as_array().expect("a page has events");
+        all.extend(events.iter().map(|event| (text(&event["id"]), event.clone())));
+        match page["next"].as_str() {
+            Some(next) => before = format!("&before={next}"),
+            None => return all,
+        }
+    }
 }
 
 fn text(value: &Value) -> String {

@@ -13,7 +13,7 @@ const SPARED_PAUSE_MS: i64 = 1_000;
 const SPARED_PAUSE_MS_MAX: i64 = 300_000;
 /// An event whose attempts were cut off by the end of the server this often is suspected to be the reason: from then on
 /// such an attempt counts like a failed one.
-const INTERRUPTIONS_SPARED: u32 = 3;
+const INTERRUPTIONS_SPARED: u32 = 10;
 /// A pause is made longer by up to one part in so many, so that what failed together does not come back together.
 const JITTER_PART: i64 = 10;
 
@@ -178,8 +178,10 @@ impl RetryPolicy {
         }
         let pause_ms = match fault {
             _ if counts => self.burned_pause_ms(burned),
-            // The server that begins again is the pause.
-            Fault::Interrupted => 0,
+            // The server that begins again is the pause. An event that saw more than one end of it waits longer, so that it
+            // is not under way again when the next end comes, by whomever.
+            Fault::Interrupted if history.interrupted == 0 => 0,
+            Fault::Interrupted => spared_pause_ms(history.interrupted),
             _ => spared_pause_ms(history.attempts - history.burned),
         };
         let due_ms = now_ms.saturating_add(jittered(pause_ms, random));
@@ -258,16 +260,16 @@ mod tests {
     fn an_event_that_ends_the_server_again_and_again_is_given_up() {
         let policy = RetryPolicy::default();
         let mut history = history(0, 0);
-        for attempt in 1..=10 {
+        for attempt in 1..=20 {
             history.attempts = attempt;
             match policy.next(Ending::Failed(Fault::Interrupted), history, NOW, 7) {
                 Next::Retry { due_ms, burned } => {
-                    assert_eq!(due_ms == NOW, burned == 0, "the first ones wait for nothing");
+                    assert_eq!(due_ms == NOW, attempt == 1, "the first one waits for nothing");
                     history.burned = burned;
                     history.interrupted += 1;
                 }
                 next => {
-                    assert_eq!((next, attempt), (Next::Dead, 6));
+                    assert_eq!((next, attempt), (Next::Dead, 13));
                     return;
                 }
             }
