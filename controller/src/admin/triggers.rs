@@ -234,7 +234,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(trigger.into())))
 }
 
-/// `FUNCTION-cron-XXXXXX`: the last digits of an id differ.
+/// `FUNCTION-cron-` and the last digits of an id, which differ.
 fn default_name(function: &FunctionName, digits: &str) -> String {
     let ending = format!("-cron-{}", &digits[digits.len() - 6..]);
     let room = NAME_CHARS_MAX - ending.len();

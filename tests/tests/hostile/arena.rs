@@ -17,6 +17,8 @@ const CALM: Duration = Duration::from_secs(2);
 /// somebody else for a moment, and one late call of fifty is already a p99: noise goes away with another try, and what
 /// an attack does to others comes back every time.
 const TRIES: usize = 3;
+/// Attacks that fill hundreds of MiB. They have missed the bound of the p99 in whole runs and kept it alone.
+const FILLS_MEMORY: [&str; 2] = ["G3", "I4"];
 /// How long what an attack took may stay away.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(20);
 /// Pause between two looks at it.
@@ -77,8 +79,8 @@ impl Arena {
     /// slowed down, and an attack that says that it missed a figure of time, are tried again before they fail the test.
     /// Gives what the last try gave.
     ///
-    /// Single calls that are late every time fail the test only where the machine is known to be quiet
-    /// (`HOSTILE_STRICT=1`): a virtual machine may take tenths of a second to give a guest memory that it never had.
+    /// In the attacks of [`FILLS_MEMORY`], single calls that are late every time fail the test only with
+    /// `HOSTILE_STRICT=1`: it is not known yet whether that is the attack or a host that has to find the memory first.
     pub(super) async fn endures<T>(&self, id: &str, mut attack: impl AsyncFnMut() -> Result<T, String>) -> T {
         let mut missed = Vec::new();
         let mut late_at_times = None;
@@ -105,10 +107,9 @@ impl Arena {
                 (Err(late), _) => missed.push(late),
             }
         }
-        if let Some((done, figures)) = late_at_times.filter(|_| !is_set("HOSTILE_STRICT")) {
-            println!(
-                "hostile {id} | {figures}: the p99 is over its goal every time, which a quiet machine would not show"
-            );
+        if let Some((done, figures)) = late_at_times.filter(|_| FILLS_MEMORY.contains(&id) && !is_set("HOSTILE_STRICT"))
+        {
+            println!("hostile {id} | {figures}: MISSED, the p99 is over its bound every time");
             return done;
         }
         panic!("{id}: missed every time: {missed:#?}");
