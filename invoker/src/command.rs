@@ -13,6 +13,7 @@ use crate::config::ANSWER_BYTES_MAX;
 use crate::guest::Pre;
 use crate::instance::{InstancePool, blame};
 use crate::state::{self, State};
+use crate::store::GuestStore;
 
 /// Runs the command once on `stdin`.
 pub(crate) async fn run(
@@ -24,7 +25,7 @@ pub(crate) async fn run(
 ) -> Result<Bytes, InvokeError> {
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
-    let mut store = state::store(engine, guest_state);
+    let mut store = GuestStore::new(engine, guest_state);
     store.data_mut().begin(call);
     store.data_mut().limiter.watch(pool.growth());
     let ended = call.metered(start_and_run(pool, pre, &mut store, call)).await;

@@ -91,9 +91,10 @@ pub(crate) const UPKEEP_RETRY: Duration = Duration::from_secs(30);
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(1);
 /// Processor time of a guest's latest slices from which on it computes only in its turn; an ordinary call needs far less.
 pub(crate) const SHORT_SLICE_NS_MAX: u64 = 400_000;
-/// Guests of an artifact that take turns from the first, after one of them had long slices.
+/// Guests of an artifact that take turns from the first, or are kept apart, after one of them had long slices. Not for ever:
+/// memory that the machine has to find first makes a slice long once.
 pub(crate) const EXPECTED_LONG_GUESTS: u32 = 64;
-/// Processor time between two moments at which a guest gives way; one that takes longer is kept apart from then on.
+/// Processor time between two moments at which a guest gives way; one that takes longer is kept apart.
 pub(crate) const SLICE_NS_MAX: u64 = 10_000_000;
 /// Ticks without a running guest after which the clock stands still.
 pub(crate) const TICKS_UNTIL_IDLE: u32 = 1_000;
@@ -120,8 +121,9 @@ pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
 pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
 /// The same of a fiber's stack; most calls touch less.
 pub(crate) const STACK_KEPT_BYTES: usize = 32 << 10;
-/// Slots that are given back to the kernel in one go.
-pub(crate) const DECOMMIT_BATCH_SLOTS: usize = 16;
+/// A guest whose memory is larger than this is let go of apart from all else: giving it back to the kernel takes longer than
+/// a call, in bytes.
+pub(crate) const LARGE_GUEST_BYTES: u64 = 16 << 20;
 
 /// Bytes that a guest may hand to the host in one call.
 pub(crate) const HOSTCALL_BYTES_MAX: usize = 8 << 20;

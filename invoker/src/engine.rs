@@ -8,9 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
 use crate::config::{
-    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, DECOMMIT_BATCH_SLOTS, FIBER_STACK_BYTES, INIT_GROWTH_BYTES,
-    MEMORIES_PER_COMPONENT_MAX, MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX,
-    TABLE_KEPT_BYTES, TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES, Wasi,
+    Bounds, CORE_INSTANCES_PER_COMPONENT_MAX, FIBER_STACK_BYTES, INIT_GROWTH_BYTES, MEMORIES_PER_COMPONENT_MAX,
+    MEMORY_BYTES_MAX, MEMORY_KEPT_BYTES, STACK_KEPT_BYTES, TABLE_ELEMENTS_MAX, TABLE_KEPT_BYTES,
+    TABLES_PER_COMPONENT_MAX, WASM_STACK_BYTES, Wasi,
 };
 
 /// An engine that only compiles.
@@ -72,7 +72,9 @@ fn pool(bounds: &Bounds) -> PoolingAllocationConfig {
         .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
         .max_tables_per_module(8)
-        .decommit_batch_size(DECOMMIT_BATCH_SLOTS)
+        // At once: slots that wait to be given back in one go hold on to memory that nobody counts any more, as many times
+        // the largest guest as the batch is long, and whoever fills the batch waits for all of them.
+        .decommit_batch_size(1)
         .async_stack_keep_resident(STACK_KEPT_BYTES)
         .max_memory_size(usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS_MAX);

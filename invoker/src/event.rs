@@ -51,7 +51,7 @@ pub(crate) async fn serve(
     };
     let work = handler
         .mayfly_function_handler()
-        .call_handle(&mut instance.store, event, context);
+        .call_handle(&mut *instance.store, event, context);
     // Boxed, because it is large and would be moved into each of the futures around it.
     let called = call.metered(Box::pin(work)).await;
     let answer = match called {

@@ -95,7 +95,7 @@ async fn call_handle(
             let outparam = view.new_response_outparam(head)?;
             proxy
                 .wasi_http_incoming_handler()
-                .call_handle(&mut instance.store, request, outparam)
+                .call_handle(&mut *instance.store, request, outparam)
                 .await
         }
         // Boxed: few guests are of this sort, and every call would carry the room for them.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mayfly_invoker_api::{Gauge, InvokeError, InvokeErrorKind, Isolation, Target};
 use tokio::time::Instant;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p3::bindings::Service;
 
@@ -14,7 +14,8 @@ use crate::code::{Code, Reuse};
 use crate::config::{HOST_BYTES_PER_INSTANCE, LEAK_CHECK_INVOCATIONS};
 use crate::guest::GuestPre;
 use crate::pool::{Lease, Pool};
-use crate::state::{self, State};
+use crate::state::State;
+use crate::store::GuestStore;
 
 /// The warm instances of one process.
 pub(crate) type InstancePool = Pool<Instance>;
@@ -30,7 +31,7 @@ pub(crate) enum Guest {
 
 /// A guest with its memory. Owned by the invocation that it serves, or by the pool between two of them.
 pub(crate) struct Instance {
-    pub(crate) store: Store<State>,
+    pub(crate) store: GuestStore,
     pub(crate) guest: Guest,
     target: Arc<Target>,
     code: Arc<Code>,
@@ -94,7 +95,7 @@ impl Instance {
         target: &Arc<Target>,
         begin: impl FnOnce(&mut State),
     ) -> Result<Self, (wasmtime::Error, Box<State>)> {
-        let mut store = state::store(engine, State::new(target));
+        let mut store = GuestStore::new(engine, State::new(target));
         begin(store.data_mut());
         store.data_mut().limiter.watch(pool.growth());
         let guest = match &code.guest {
@@ -111,7 +112,7 @@ impl Instance {
                 code: Arc::clone(code),
                 served: 0,
             }),
-            Err(error) => Err((error, Box::new(store.into_data()))),
+            Err(error) => Err((error, Box::new(store.into_state()))),
         }
     }
 

@@ -30,6 +30,7 @@ mod run;
 mod sealed;
 mod snapshot;
 mod state;
+mod store;
 mod ticker;
 mod turn;
 mod upkeep;

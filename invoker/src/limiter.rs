@@ -53,6 +53,11 @@ impl Limiter {
         self.memory_bytes as u64
     }
 
+    /// Size of all memories together.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes as u64
+    }
+
     /// From now on the guest's memory counts for this invocation.
     pub(crate) fn begin(&mut self, gauge: &Arc<Gauge>) {
         self.refused = false;

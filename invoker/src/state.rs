@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mayfly_invoker_api::{Gauge, LogStream, Target};
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Engine, Result, Store};
+use wasmtime::{Engine, Result};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -12,8 +12,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::call::Call;
 use crate::config::{
-    ANSWER_BYTES_MAX, HANDLES_MAX, HEADER_BYTES_MAX, HOSTCALL_BYTES_MAX, LARGE_RESOURCES_CHECK_CALLS,
-    LARGE_RESOURCES_MAX, LEAKED_RESOURCES_MAX, RANDOM_BYTES_MAX, RESOURCES_MAX, Wasi,
+    ANSWER_BYTES_MAX, HEADER_BYTES_MAX, LARGE_RESOURCES_CHECK_CALLS, LARGE_RESOURCES_MAX, LEAKED_RESOURCES_MAX,
+    RANDOM_BYTES_MAX, RESOURCES_MAX, Wasi,
 };
 use crate::console::{Console, ConsoleStream};
 use crate::limiter::Limiter;
@@ -105,21 +105,6 @@ impl State {
 /// An answer pipe. It takes one byte more than is allowed, so that too long an answer can be told from one that fits.
 pub(crate) fn answer_pipe() -> MemoryOutputPipe {
     MemoryOutputPipe::new(ANSWER_BYTES_MAX + 1)
-}
-
-/// A store with every bound set.
-pub(crate) fn store(engine: &Engine, state: State) -> Store<State> {
-    let mut store = Store::new(engine, state);
-    store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    store.set_max_component_handles(HANDLES_MAX);
-    if let Some(table) = store.concurrent_resource_table() {
-        table.set_max_capacity(RESOURCES_MAX);
-    }
-    // A guest that computes gives way to others at every tick; the time limit is looked at there.
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
-    store
 }
 
 /// All that guests may import: the whole of WASI 0.2 `cli` and `http`, and of 0.3 where that is wanted. Terminals and the filesystem are there but

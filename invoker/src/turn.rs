@@ -8,7 +8,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::thread::available_parallelism;
 
@@ -46,8 +46,21 @@ impl Turns {
 pub(crate) struct Manners {
     /// How many more guests take turns from their first slice on, because one before them had long slices.
     expected_long: AtomicU32,
-    /// One had a slice that no clock could end. This is never forgotten.
-    hogs: AtomicBool,
+    /// How many more are kept off the runtime's threads, because one before them had a slice that no clock could end.
+    expected_hogs: AtomicU32,
+}
+
+impl Manners {
+    /// A guest has ended; what it has not done is expected of one guest less.
+    fn forget_some(&self, was_long: bool, was_hog: bool) {
+        for (expected, happened) in [(&self.expected_long, was_long), (&self.expected_hogs, was_hog)] {
+            if !happened && expected.load(Relaxed) > 0 {
+                let one_less = |left: u32| left.checked_sub(1);
+                // Err means that another one has taken the last.
+                let _ = expected.fetch_update(Relaxed, Relaxed, one_less);
+            }
+        }
+    }
 }
 
 /// One guest's place among the others.
@@ -59,6 +72,7 @@ pub(crate) struct Turn {
     /// Of the latest slices; each counts half of the one after it.
     recent_ns: u64,
     was_long: bool,
+    was_hog: bool,
 }
 
 impl Turn {
@@ -70,6 +84,7 @@ impl Turn {
             manners: Arc::clone(manners),
             recent_ns: if expected_long { SHORT_SLICE_NS_MAX } else { 0 },
             was_long: false,
+            was_hog: false,
         }
     }
 
@@ -80,14 +95,14 @@ impl Turn {
         context: &mut Context<'_>,
         slice: impl FnOnce(&mut Context<'_>) -> (Poll<T>, u64),
     ) -> Poll<T> {
-        let hogs = self.manners.hogs.load(Relaxed);
-        let (polled, used_ns) = if self.recent_ns < SHORT_SLICE_NS_MAX && !hogs {
+        let is_hog = self.was_hog || self.manners.expected_hogs.load(Relaxed) > 0;
+        let (polled, used_ns) = if self.recent_ns < SHORT_SLICE_NS_MAX && !is_hog {
             slice(context)
         } else {
             // Nobody closes the semaphore.
             let _turn = ready!(self.turns.poll_acquire(context));
             match self.threads.try_acquire() {
-                Ok(_thread) if !hogs => slice(context),
+                Ok(_thread) if !is_hog => slice(context),
                 _ => block_in_place(|| slice(context)),
             }
         };
@@ -102,18 +117,15 @@ impl Turn {
             self.manners.expected_long.store(EXPECTED_LONG_GUESTS, Relaxed);
         }
         if used_ns > SLICE_NS_MAX {
-            self.manners.hogs.store(true, Relaxed);
+            self.was_hog = true;
+            self.manners.expected_hogs.store(EXPECTED_LONG_GUESTS, Relaxed);
         }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.was_long && self.manners.expected_long.load(Relaxed) > 0 {
-            let one_less = |left: u32| left.checked_sub(1);
-            // Err means that another one has taken the last.
-            let _ = self.manners.expected_long.fetch_update(Relaxed, Relaxed, one_less);
-        }
+        self.manners.forget_some(self.was_long, self.was_hog);
     }
 }
 
@@ -145,5 +157,22 @@ mod tests {
             assert_eq!(Turn::new(&turns, &manners).recent_ns, SHORT_SLICE_NS_MAX);
         }
         assert_eq!(Turn::new(&turns, &manners).recent_ns, 0, "what was known is forgotten");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn guests_that_no_clock_ends_are_kept_apart_until_many_were_not_so() {
+        let (turns, manners) = (Turns::of(1), Arc::<Manners>::default());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut hog = Turn::new(&turns, &manners);
+        let ran = hog.run(&mut context, |_| (Poll::Ready(()), SLICE_NS_MAX + 1));
+        assert!(ran.is_ready());
+        drop(hog);
+        let expected = || manners.expected_hogs.load(Relaxed);
+        for left in (0..EXPECTED_LONG_GUESTS).rev() {
+            let mut next = Turn::new(&turns, &manners);
+            assert!(next.run(&mut context, |_| (Poll::Ready(()), 1)).is_ready());
+            drop(next);
+            assert_eq!(expected(), left);
+        }
     }
 }
