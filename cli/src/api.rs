@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use events::{
     Accepted, Choice, Event, EventDetail, EventSummary, Handled, NewTrigger, Retry, RetryRequest, Trigger,
+    WebhookSecret,
 };
 
 /// What a version is run with.

@@ -14,6 +14,7 @@ mod logs;
 mod status;
 mod trigger;
 mod usage;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -92,6 +93,8 @@ pub(crate) enum ClientCommand {
     Trigger(trigger::Args),
     /// Dead letters: events that were given up
     Dlq(dlq::Args),
+    /// What receivers of webhooks check signatures with
+    Webhook(webhook::Args),
     /// Show what was consumed
     Usage(usage::Args),
     /// Show what the server has done since it started
@@ -147,6 +150,7 @@ impl ClientCommand {
             Self::Events(args) => events::run(session, args).await,
             Self::Trigger(args) => trigger::run(session, args).await,
             Self::Dlq(args) => dlq::run(session, args).await,
+            Self::Webhook(args) => webhook::run(session, args).await,
             Self::Usage(args) => usage::run(session, args).await,
             Self::Status => status::run(session).await,
             Self::Delete(args) => delete::run(session, args).await,
@@ -156,7 +160,7 @@ impl ClientCommand {
     /// The existing function that the command is about.
     fn function(&self) -> Option<&FunctionName> {
         match self {
-            Self::Deploy(_) | Self::Events(_) | Self::List | Self::Status | Self::Usage(_) => None,
+            Self::Deploy(_) | Self::Events(_) | Self::List | Self::Status | Self::Usage(_) | Self::Webhook(_) => None,
             Self::Trigger(args) => args.function(),
             Self::Dlq(args) => args.function(),
             Self::Invoke(args) => Some(&args.name),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mayfly_controller::clock::SystemClock;
+use mayfly_controller::clock::{SystemClock, SystemRandom};
 use mayfly_controller::ledger::{Ledger, LedgerLimits};
 use mayfly_controller::store::{Database, Store, StoreError};
 use mayfly_controller::{ArtifactFolder, Bounds, Controller, Parts, knows_token, make_admin_token};
@@ -98,8 +98,8 @@ pub(crate) struct Args {
     #[arg(long, env = "MAYFLY_INSTANCE_MEMORY", value_name = "SIZE", value_parser = parse_memory_mib)]
     pub(crate) instance_memory: Option<u32>,
 
-    /// Network that is not public and that functions may reach if their allow lists name the host, such as 10.0.0.0/8;
-    /// may be repeated
+    /// Network that is not public and that functions may reach if their allow lists name the host, and webhooks, too, such
+    /// as 10.0.0.0/8; may be repeated
     #[arg(
         long,
         env = "MAYFLY_ALLOW_PRIVATE_NETWORK",
@@ -204,6 +204,7 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
         artifacts,
         invoker: Arc::new(invoker),
         clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
         public_url: public_url.trim_end_matches('/').to_owned(),
         process,
         predecessor,

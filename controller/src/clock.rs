@@ -1,6 +1,7 @@
 //! Time and randomness, passed in so that tests can drive them.
 
 use std::fmt::Debug;
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,27 @@ impl Clock for SystemClock {
     fn unix_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Bytes that nobody can guess.
+pub trait Random: Debug + Send + Sync {
+    /// New ones, enough for a secret.
+    ///
+    /// # Errors
+    /// When the system has none.
+    fn secret(&self) -> io::Result<[u8; 32]>;
+}
+
+/// The random numbers of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn secret(&self) -> io::Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        Ok(bytes)
     }
 }
 

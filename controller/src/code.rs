@@ -55,6 +55,8 @@ pub enum Code {
     TriggerNotFound,
     Unauthorized,
     UnsupportedImport,
+    WebhookFailed,
+    WebhookProhibited,
 }
 
 impl Code {
@@ -106,6 +108,8 @@ impl Code {
             Self::TriggerNotFound => "trigger_not_found",
             Self::Unauthorized => "unauthorized",
             Self::UnsupportedImport => "unsupported_import",
+            Self::WebhookFailed => "webhook_failed",
+            Self::WebhookProhibited => "webhook_prohibited",
         }
     }
 
@@ -126,7 +130,7 @@ impl Code {
             | Self::Internal
             | Self::Interrupted
             | Self::MemoryExceeded => S::INTERNAL_SERVER_ERROR,
-            Self::BadResponse | Self::Cancelled => S::BAD_GATEWAY,
+            Self::BadResponse | Self::Cancelled | Self::WebhookFailed | Self::WebhookProhibited => S::BAD_GATEWAY,
             Self::CompileFailed
             | Self::CompileLimit
             | Self::InvalidWasm
@@ -207,6 +211,10 @@ impl Code {
             }
             Self::Unauthorized => "send `Authorization: Bearer TOKEN`, or set MAYFLY_TOKEN for `fn`",
             Self::UnsupportedImport => "remove the import or build for wasm32-wasip2",
+            Self::WebhookFailed => "see whether the receiver runs and answers 2xx, then `fn dlq redrive`",
+            Self::WebhookProhibited => {
+                "name a public address, or have the operator open the network with `fn serve --allow-private-network`"
+            }
         }
     }
 }

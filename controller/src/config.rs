@@ -107,6 +107,14 @@ pub(crate) const HTTP2_STREAMS_MAX: u32 = 100;
 pub(crate) const RESULT_BYTES_MAX: usize = 256 << 10;
 /// Events in a row, each of which led to the next.
 pub(crate) const EVENT_DEPTH_MAX: u32 = 16;
+/// From the look-up of a webhook's host to the end of its answer.
+pub(crate) const WEBHOOK_TIME_MAX: Duration = Duration::from_secs(15);
+/// Answer of a webhook, in bytes; more of it is not read.
+pub(crate) const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Answer of a webhook that is kept, in bytes; of a larger one only the size is known.
+pub(crate) const WEBHOOK_RESULT_BYTES_MAX: usize = 4 << 10;
+/// How long the former secret of a namespace signs its webhooks, too.
+pub(crate) const FORMER_SECRET_SIGNS: Duration = Duration::from_hours(24);
 /// How long an event that could not be delivered is kept.
 pub(crate) const UNDELIVERED_KEPT: Duration = Duration::from_hours(14 * 24);
 /// How long it is known which ticks of schedules have fired.

@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Random};
 use crate::events::Events;
 use crate::ingress::{Ingress, ResponseBody};
 use crate::ledger::Ledger;
@@ -56,6 +56,8 @@ pub struct Parts {
     pub invoker: Arc<dyn Invoke>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Makes secrets.
+    pub random: Arc<dyn Random>,
     /// How clients reach the functions listener, without a slash at the end: `http://127.0.0.1:8080`.
     pub public_url: String,
     /// Six random bytes that tell this process from all others.

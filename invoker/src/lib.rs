@@ -42,7 +42,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mayfly_invoker_api::{
     ArtifactSource, CodeCounters, CodeKey, Digest, FunctionName, Invocation, Invoke, InvokeError, Namespace, Output,
-    PoolState, PrepareError, Prepared, Target,
+    PoolState, PrepareError, Prepared, Target, Webhook, WebhookAnswer, WebhookError,
 };
 use tokio::sync::Notify;
 
@@ -145,5 +145,9 @@ impl Invoke for Invoker {
 
     fn code_counters(&self) -> CodeCounters {
         self.host.codes.counters()
+    }
+
+    async fn send_webhook(&self, webhook: Webhook) -> Result<WebhookAnswer, WebhookError> {
+        self.host.outbound.send_webhook(webhook).await
     }
 }

@@ -27,3 +27,4 @@ mod shutdown;
 mod snapshot;
 mod tidy;
 mod usage;
+mod webhooks;

@@ -11,7 +11,7 @@ on_both_databases!(
 );
 
 /// What clients rely on; a new route is added here too.
-const ROUTES: [&str; 26] = [
+const ROUTES: [&str; 28] = [
     "DELETE /v1/ns/{ns}/functions/{name}",
     "DELETE /v1/ns/{ns}/triggers/{name}",
     "GET /v1/invoker",
@@ -27,6 +27,7 @@ const ROUTES: [&str; 26] = [
     "GET /v1/ns/{ns}/triggers",
     "GET /v1/ns/{ns}/triggers/{name}",
     "GET /v1/ns/{ns}/usage",
+    "GET /v1/ns/{ns}/webhook-secret",
     "HEAD /v1/ns/{ns}/artifacts/{digest}",
     "POST /v1/ns/{ns}/events/{id}/cancel",
     "POST /v1/ns/{ns}/functions/{name}/dead-letters/purge",
@@ -36,6 +37,7 @@ const ROUTES: [&str; 26] = [
     "POST /v1/ns/{ns}/triggers/{name}/disable",
     "POST /v1/ns/{ns}/triggers/{name}/enable",
     "POST /v1/ns/{ns}/triggers/{name}/fire",
+    "POST /v1/ns/{ns}/webhook-secret/rotate",
     "PUT /v1/ns/{ns}/artifacts/{digest}",
     "PUT /v1/ns/{ns}/functions/{name}",
 ];

@@ -1,4 +1,4 @@
-//! Events, dead letters and triggers.
+//! Events, dead letters, triggers, and the secret of webhooks.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +25,7 @@ pub(crate) struct Event {
     pub(crate) depth: u32,
     pub(crate) payload_bytes: u64,
     pub(crate) result: Option<EventResult>,
+    pub(crate) webhook: Option<String>,
     pub(crate) error_code: Option<String>,
     pub(crate) error_message: Option<String>,
 }
@@ -169,4 +170,13 @@ pub(crate) struct Trigger {
     pub(crate) created_at: String,
     pub(crate) last_fire_at: Option<String>,
     pub(crate) next_fire_at: Option<String>,
+}
+
+/// What webhooks are signed with. Without a Debug form: it is printed where it was asked for and nowhere else.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct WebhookSecret {
+    pub(crate) namespace: String,
+    pub(crate) secret: String,
+    pub(crate) rotated_at: String,
+    pub(crate) former_until: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Events, dead letters and triggers.
+//! Events, dead letters, triggers, and the secret of webhooks.
 
 use mayfly_invoker_api::FunctionName;
 use reqwest::Method;
@@ -6,7 +6,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 
 use super::{Client, PAGE_ENTRIES_MAX};
-use crate::api::{Accepted, Choice, Event, EventDetail, EventSummary, Handled, NewTrigger, Trigger};
+use crate::api::{Accepted, Choice, Event, EventDetail, EventSummary, Handled, NewTrigger, Trigger, WebhookSecret};
 use crate::error::CliError;
 
 /// Which events to list.
@@ -117,6 +117,20 @@ impl Client {
     ) -> Result<Handled, CliError> {
         let request = self.request(Method::POST, &["functions", name.as_str(), "dead-letters", what]);
         self.transport.document(request.json(choice)).await
+    }
+
+    /// What webhooks are signed with.
+    pub(crate) async fn webhook_secret(&self) -> Result<WebhookSecret, CliError> {
+        self.transport
+            .document(self.request(Method::GET, &["webhook-secret"]))
+            .await
+    }
+
+    /// Signs webhooks with a new secret from now on.
+    pub(crate) async fn rotate_webhook_secret(&self) -> Result<WebhookSecret, CliError> {
+        self.transport
+            .document(self.request(Method::POST, &["webhook-secret", "rotate"]))
+            .await
     }
 
     /// Makes a trigger.

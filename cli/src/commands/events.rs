@@ -85,17 +85,27 @@ pub(super) fn table(events: Vec<Event>) -> Table {
     let header = ["ID", "FUNCTION", "STATE", "ATTEMPTS", "DUE", "SOURCE", "MESSAGE"];
     let mut table = Table::new(&header);
     for event in events {
+        let source = source(&event).to_owned();
         table.row([
             event.id,
             event.function,
             event.state,
             event.attempts.to_string(),
             time_text(&event.due_at),
-            event.trigger.unwrap_or(event.source),
+            source,
             event.error_message.unwrap_or_default(),
         ]);
     }
     table
+}
+
+/// What made an event; one for a webhook was made by the end of another.
+fn source(event: &Event) -> &str {
+    match (&event.webhook, &event.trigger) {
+        (Some(_), _) => "webhook",
+        (None, Some(trigger)) => trigger,
+        (None, None) => &event.source,
+    }
 }
 
 /// Shows one event; a dead letter is one, too.
@@ -135,7 +145,10 @@ fn fields(detail: &EventDetail) -> Fields {
         event.state.clone()
     };
     fields.add("state", state);
-    fields.add("source", event.trigger.as_ref().unwrap_or(&event.source));
+    fields.add("source", source(event));
+    if let Some(url) = &event.webhook {
+        fields.add("tells", url);
+    }
     fields.add(
         "attempts",
         format!("{}, of which {} failures count", event.attempts, event.failures),

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use mayfly_delivery::RetryPolicy;
 use mayfly_invoker_api::{EventId, FunctionName, Namespace};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,18 +51,24 @@ pub(super) async fn redrive(
     NamedFunction(namespace, name): NamedFunction,
     Document(choice): Document<Choice>,
 ) -> Result<Json<Handled>, Problem> {
-    let route = admin.ingress.routes.of(&namespace, &name).await?;
+    let route = admin.ingress.routes.of(&namespace, &name).await;
     if let Some(number) = choice.version
         && admin.parts.store.version(&namespace, &name, number).await?.is_none()
     {
         return Err(invalid_parameter(format!("there is no version {number} of {name}")));
     }
     let (ids, more) = chosen(&admin, &namespace, &name, (choice.ids, choice.all)).await?;
+    // What a function has left behind that is to be told outside needs no function.
+    let retry = match route {
+        Ok(route) => route.retry,
+        Err(gone) if gone.code == Code::FunctionNotFound && !ids.is_empty() => RetryPolicy::default(),
+        Err(problem) => return Err(problem),
+    };
     let now_ms = admin.parts.clock.unix_ms();
     let redrive = Redrive {
         version: choice.version,
         due_ms: now_ms,
-        expires_ms: now_ms.saturating_add(route.retry.max_age_ms()),
+        expires_ms: now_ms.saturating_add(retry.max_age_ms()),
     };
     let changed = if choice.dry_run {
         0

@@ -50,6 +50,8 @@ pub(crate) struct EventView {
     depth: u32,
     payload_bytes: u64,
     result: Option<ResultView>,
+    /// The URL that is told about another event of the function; null for an event that runs the function.
+    webhook: Option<String>,
     /// Of the last attempt, if it failed.
     error_code: Option<String>,
     error_message: Option<String>,
@@ -139,7 +141,7 @@ impl From<Event> for EventView {
             trigger: event.trigger,
             attempts: event.attempts,
             failures: event.burned,
-            version: event.version,
+            version: event.version.filter(|_| event.webhook.is_none()),
             pinned_version: event.pinned_version,
             cancelling: event.cancel_asked && event.ended_ms.is_none(),
             created_at: time(event.created_ms),
@@ -149,6 +151,7 @@ impl From<Event> for EventView {
             depth: event.depth,
             payload_bytes: event.payload_bytes,
             result: event.result.map(ResultView::from),
+            webhook: event.webhook.map(|url| url.to_string()),
             error_code,
             error_message,
         }

@@ -13,6 +13,7 @@ mod logs;
 pub(crate) mod token;
 mod triggers;
 mod usage;
+mod webhook_secret;
 
 pub(crate) use extract::time;
 
@@ -102,6 +103,8 @@ impl Api {
             .routes(routes!(triggers::enable))
             .routes(routes!(triggers::disable))
             .routes(routes!(triggers::fire))
+            .routes(routes!(webhook_secret::get))
+            .routes(routes!(webhook_secret::rotate))
             .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
             .merge(
                 // Uploads and payloads have bounds of their own.

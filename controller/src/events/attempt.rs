@@ -1,4 +1,4 @@
-//! One attempt to deliver one event: run the function, judge how it ended.
+//! One attempt to deliver one event: run the function or tell the webhook, judge how it ended.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::code::Code;
 use crate::config::{EVENT_DEPTH_MAX, RESULT_BYTES_MAX};
 use crate::events::destination::{Destination, Ended};
 use crate::events::envelope::Envelope;
+use crate::events::webhook::Teller;
 use crate::ingress::{Answered, Failure, Ingress, MeterEnding, RecordSlot, Route, answer_of_payload};
 use crate::ledger::{InvocationRecord, RecordedError, Trigger};
 use crate::problem::{Problem, code_of};
@@ -27,12 +28,13 @@ pub(super) struct Runner {
     pub(super) ingress: Arc<Ingress>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<Ids>,
+    pub(super) teller: Teller,
     /// Whether usage is recorded.
     pub(super) records: bool,
 }
 
 /// How an attempt went, before it is judged.
-enum Went {
+pub(super) enum Went {
     Well(StoredResult),
     Badly(Fault, Problem),
     Cancelled,
@@ -73,7 +75,13 @@ impl Runner {
         slot: RecordSlot,
         payload: &mut Bytes,
     ) -> Went {
-        if event.depth > EVENT_DEPTH_MAX {
+        let envelope = match Envelope::of_text(&event.envelope) {
+            Ok(envelope) => envelope,
+            Err(problem) => return Went::Badly(Fault::Permanent, problem),
+        };
+        let webhook = envelope.webhook();
+        // A webhook is the end of every row of events, whatever its length.
+        if webhook.is_none() && event.depth > EVENT_DEPTH_MAX {
             let message = format!(
                 "{} events in a row led to this one; at most {EVENT_DEPTH_MAX} may",
                 event.depth
@@ -84,13 +92,15 @@ impl Runner {
             Ok(found) => *payload = found,
             Err(problem) => return Went::Badly(Fault::Platform, problem),
         }
+        if let Some((url, about)) = webhook {
+            // The permit is held until it is told.
+            return self.teller.tell(event, url, about.clone(), payload.clone()).await;
+        }
         let target = match self.target(event, route).await {
             Ok(target) => target,
             Err((fault, problem)) => return Went::Badly(fault, problem),
         };
-        let routed =
-            Envelope::of_text(&event.envelope).and_then(|envelope| envelope.routed(event, target, payload.clone()));
-        match routed {
+        match envelope.routed(event, target, payload.clone()) {
             Ok(routed) => result_of(self.ingress.run_event(routed, permit, slot).await).await,
             Err(problem) => Went::Badly(Fault::Permanent, problem),
         }
@@ -120,16 +130,13 @@ impl Runner {
 
     /// An attempt that ended with its process.
     pub(super) fn interrupted(&self, event: &ClaimedEvent, route: Option<&Route>) -> Settlement {
-        let problem = Problem::new(Code::Interrupted, "the server ended while the function ran");
-        let record = record_of_interrupted(event, self.ids.invocation(event.leased_ms), &problem);
+        let is_webhook = Envelope::of_text(&event.envelope).is_ok_and(|envelope| envelope.webhook().is_some());
+        let what = if is_webhook { "webhook was told" } else { "function ran" };
+        let problem = Problem::new(Code::Interrupted, format!("the server ended while the {what}"));
+        let record =
+            (!is_webhook).then(|| record_of_interrupted(event, self.ids.invocation(event.leased_ms), &problem));
         let payload = event.payload.clone().unwrap_or_default();
-        self.judged(
-            event,
-            route,
-            &payload,
-            Went::Badly(Fault::Interrupted, problem),
-            Some(record),
-        )
+        self.judged(event, route, &payload, Went::Badly(Fault::Interrupted, problem), record)
     }
 
     fn judged(
@@ -141,7 +148,9 @@ impl Runner {
         record: Option<InvocationRecord>,
     ) -> Settlement {
         let now_ms = self.clock.unix_ms();
-        let (policy, history) = (policy_of(event, route), history_of(event));
+        let envelope = Envelope::of_text(&event.envelope).ok();
+        let (policy, history) = (policy_of(envelope.as_ref(), route), history_of(event));
+        let is_webhook = envelope.is_some_and(|envelope| envelope.webhook().is_some());
         let (next, result, problem) = match went {
             Went::Well(result) => (Next::Succeeded, Some(result), None),
             Went::Badly(fault, problem) => {
@@ -176,7 +185,7 @@ impl Runner {
         let failed = problem.map(|problem| FailedAttempt {
             attempt: event.attempt,
             invocation_id: record.as_ref().map(|record| record.id),
-            version: event.version,
+            version: event.version.filter(|_| !is_webhook),
             started_ms: event.leased_ms,
             ended_ms: now_ms,
             error_code: problem.code.as_str().to_owned(),
@@ -191,7 +200,10 @@ impl Runner {
                 .map(|failed| (failed.error_code.as_str(), failed.error_message.as_str())),
             now_ms,
         };
-        let follow_ups = route.map_or_else(Vec::new, |route| self.follow_ups(&ended, route));
+        // What became of telling about an event is told nobody.
+        let follow_up = route
+            .filter(|_| !is_webhook)
+            .and_then(|route| self.follow_up(&ended, route));
         Settlement {
             id: event.id,
             attempt: event.attempt,
@@ -202,33 +214,28 @@ impl Runner {
             ended_ms: now_ms,
             failed,
             record: record.filter(|_| self.records),
-            follow_ups,
+            follow_ups: follow_up.into_iter().collect(),
         }
     }
 
-    /// The events that tell the function's destinations.
-    fn follow_ups(&self, ended: &Ended<'_>, route: &Route) -> Vec<NewEvent> {
-        if ended.event.depth > EVENT_DEPTH_MAX {
-            // Or a circle of failures would go on.
-            return Vec::new();
-        }
+    /// The event that tells the function's destination.
+    fn follow_up(&self, ended: &Ended<'_>, route: &Route) -> Option<NewEvent> {
         let destination = match ended.outcome {
             Outcome::Succeeded(_) => route.on_success.as_ref(),
             Outcome::Dead | Outcome::Expired => route.on_failure.as_ref(),
             Outcome::Retry { .. } | Outcome::Cancelled => None,
-        };
-        let Some(Destination::Function(function)) = destination else {
-            return Vec::new();
-        };
-        vec![ended.event_for(function, self.ids.event(ended.now_ms), route.retry.max_age_ms())]
+        }?;
+        if matches!(destination, Destination::Function(_)) && ended.event.depth > EVENT_DEPTH_MAX {
+            // Or a circle of failures would go on.
+            return None;
+        }
+        Some(ended.event_for(destination, self.ids.event(ended.now_ms), route.retry.max_age_ms()))
     }
 }
 
 /// The event's own policy, else its function's.
-fn policy_of(event: &ClaimedEvent, route: Option<&Route>) -> RetryPolicy {
-    let own = Envelope::of_text(&event.envelope)
-        .ok()
-        .and_then(|envelope| envelope.retry);
+fn policy_of(envelope: Option<&Envelope>, route: Option<&Route>) -> RetryPolicy {
+    let own = envelope.and_then(|envelope| envelope.retry);
     own.or(route.map(|route| route.retry)).unwrap_or_default()
 }
 

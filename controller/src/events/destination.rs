@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use mayfly_invoker_api::FunctionName;
+use mayfly_invoker_api::{FunctionName, WebhookUrl};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,12 +14,14 @@ use crate::events::envelope::{CloudEvent, Envelope};
 use crate::ledger::Trigger;
 use crate::store::{ClaimedEvent, NewEvent, Outcome, StoredResult};
 
-/// Where the outcome of an event goes: `function:NAME`, of the same namespace.
+/// Where the outcome of an event goes: `function:NAME`, of the same namespace, or the URL of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
     /// As an event for that function.
     Function(FunctionName),
+    /// As a signed POST.
+    Webhook(WebhookUrl),
 }
 
 impl FromStr for Destination {
@@ -28,7 +30,10 @@ impl FromStr for Destination {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("function", name)) => name.parse().map(Self::Function).map_err(|error| format!("{error}")),
-            _ => Err(format!("'{text}' is no destination; write function:NAME")),
+            Some(_) if text.contains("://") => text.parse().map(Self::Webhook).map_err(|error| format!("{error}")),
+            _ => Err(format!(
+                "'{text}' is no destination; write function:NAME, or the URL of a webhook, as https://example.com/hook"
+            )),
         }
     }
 }
@@ -45,6 +50,7 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Function(name) => write!(f, "function:{name}"),
+            Self::Webhook(url) => url.fmt(f),
         }
     }
 }
@@ -65,10 +71,10 @@ pub(super) struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// The event for `function` that tells about it; the document has the fields of an AWS Lambda destination record.
+    /// The event that tells `destination` about it; the document has the fields of an AWS Lambda destination record.
     pub(super) fn event_for(
         &self,
-        function: &FunctionName,
+        destination: &Destination,
         id: mayfly_invoker_api::EventId,
         max_age_ms: i64,
     ) -> NewEvent {
@@ -83,6 +89,11 @@ impl Ended<'_> {
             source: format!("/ns/{}/functions/{}", self.event.namespace, self.event.function),
             time: time(self.now_ms),
         };
+        let (function, envelope) = match destination {
+            Destination::Function(function) => (function, Envelope::of_document(cloud_event, None)),
+            // It waits its turn among the events of the function that it is about.
+            Destination::Webhook(url) => (&self.event.function, Envelope::of_webhook(url.clone(), cloud_event)),
+        };
         NewEvent {
             id,
             namespace: self.event.namespace.clone(),
@@ -94,7 +105,7 @@ impl Ended<'_> {
             due_ms: self.now_ms,
             expires_ms: self.now_ms.saturating_add(max_age_ms),
             depth: self.event.depth.saturating_add(1),
-            envelope: Envelope::of_document(cloud_event, None).to_text(),
+            envelope: envelope.to_text(),
             payload: Bytes::from(self.record().to_string()),
         }
     }
@@ -149,4 +160,35 @@ fn answer_of(result: &StoredResult) -> Value {
 /// JSON as it is, anything else as text.
 fn document(bytes: &Bytes) -> Value {
     serde_json::from_slice(bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<String> {
+        text.parse()
+            .ok()
+            .map(|destination: Destination| destination.to_string())
+    }
+
+    #[test]
+    fn a_destination_is_a_function_or_a_url() {
+        for (text, spelling) in [
+            ("function:next", Some("function:next")),
+            ("https://Example.com", Some("https://example.com/")),
+            ("http://127.0.0.1:9000/hook?a=b", Some("http://127.0.0.1:9000/hook?a=b")),
+            ("", None),
+            ("next", None),
+            ("function:", None),
+            ("function:Not A Name", None),
+            ("queue:orders", None),
+            ("https:example.com", None),
+            ("ftp://example.com/", None),
+            ("https://user@example.com/", None),
+            ("https://example.com/#a", None),
+        ] {
+            assert_eq!(read(text).as_deref(), spelling, "{text}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use mayfly_delivery::RetryPolicy;
-use mayfly_invoker_api::Target;
+use mayfly_invoker_api::{Target, WebhookUrl};
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
@@ -44,6 +44,8 @@ pub(crate) enum Shape {
     },
     /// A document that the platform made.
     Document(CloudEvent),
+    /// The same, for somebody outside: no function is run.
+    Webhook { url: WebhookUrl, about: CloudEvent },
 }
 
 /// What CloudEvents calls an event, beside its id.
@@ -98,6 +100,22 @@ impl Envelope {
         }
     }
 
+    /// Of a document that the platform made for somebody outside.
+    pub(crate) fn of_webhook(url: WebhookUrl, about: CloudEvent) -> Self {
+        Self {
+            shape: Shape::Webhook { url, about },
+            retry: None,
+        }
+    }
+
+    /// Who outside is to be told, and about what.
+    pub(crate) fn webhook(&self) -> Option<(&WebhookUrl, &CloudEvent)> {
+        match &self.shape {
+            Shape::Webhook { url, about } => Some((url, about)),
+            Shape::Payload { .. } | Shape::Request { .. } | Shape::Document(_) => None,
+        }
+    }
+
     /// The same with a policy of its own.
     pub(crate) fn with_retry(self, retry: Option<RetryPolicy>) -> Self {
         Self { retry, ..self }
@@ -109,6 +127,7 @@ impl Envelope {
             Shape::Payload { content_type, .. } => content_type.clone().unwrap_or_default(),
             Shape::Request { method, uri, .. } => format!("{method} {uri}"),
             Shape::Document(event) => event.source.clone(),
+            Shape::Webhook { url, .. } => url.to_string(),
         }
     }
 
@@ -164,6 +183,7 @@ impl Envelope {
                 request.headers_mut().insert(header::CONTENT_LENGTH, length);
                 occurrence.cloud_event = Some(cloud_event);
             }
+            Shape::Webhook { .. } => return Err(unreadable("what is for a webhook is for no function")),
         }
         Ok(Routed {
             target,
@@ -190,4 +210,26 @@ fn header_value(text: &str) -> Result<HeaderValue, Problem> {
 
 fn unreadable(error: impl std::fmt::Display) -> Problem {
     Problem::new(Code::Internal, format!("the kept event cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_of_a_webhook_can_be_told_by_its_beginning() {
+        let about = CloudEvent {
+            r#type: "mayfly.event.failed".to_owned(),
+            source: "/ns/default/functions/orders".to_owned(),
+            time: "2026-12-01T00:00:00.000Z".to_owned(),
+        };
+        let url: WebhookUrl = "https://example.com/hook?a=b".parse().unwrap();
+        let envelope = Envelope::of_webhook(url.clone(), about.clone());
+        let text = envelope.to_text();
+        // What `store/events/mod.rs` looks for.
+        assert!(text.starts_with(r#"{"shape":"webhook""#), "{text}");
+        let read = Envelope::of_text(&text).unwrap();
+        assert_eq!(read.webhook(), Some((&url, &about)));
+        assert_eq!(Envelope::of_document(about, None).webhook(), None);
+    }
 }

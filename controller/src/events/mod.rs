@@ -1,7 +1,7 @@
 //! Events: everything that is not a call. What the platform has accepted, it owes an ending.
 //!
 //! `intake` makes an event durable; `delivery` claims it when it is due and has `attempt` run it on the same road as every
-//! call; `settling` ends the attempt in the database, together with its entry in the ledger. `housekeeping` takes over
+//! call, or has `webhook` tell somebody outside; `settling` ends the attempt in the database, together with its entry in the ledger. `housekeeping` takes over
 //! what a dead process held, and `cron` turns ticks into events. Whose turn it is and what follows a failure is decided in
 //! the crate `mayfly-delivery`, which has no clock and no store.
 
@@ -14,7 +14,9 @@ mod envelope;
 mod housekeeping;
 mod intake;
 mod settling;
+mod signing;
 mod wakeups;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ use crate::events::backlog::Backlog;
 use crate::events::delivery::{Delivery, Running, lock};
 use crate::events::housekeeping::{Housekeeping, alive_until_ms};
 use crate::events::settling::Settling;
+use crate::events::signing::Secrets;
+use crate::events::webhook::Teller;
 use crate::ingress::Ingress;
 use crate::problem::Problem;
 use crate::store::{NewEvent, StoreError};
@@ -38,6 +42,7 @@ pub(crate) use cron::Timing;
 pub use destination::Destination;
 pub(crate) use envelope::{CloudEvent, Envelope};
 pub(crate) use intake::Intake;
+pub use signing::{SigningSecret, SigningSecrets};
 pub(crate) use wakeups::Wakeups;
 
 /// What accepts events. Made before what delivers them, because calls hand in events, too.
@@ -47,6 +52,7 @@ pub(crate) struct Events {
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) wakeups: Arc<Wakeups>,
+    pub(crate) secrets: Secrets,
     backlog: Arc<Backlog>,
     running: Running,
     intake_work: JoinHandle<()>,
@@ -71,6 +77,7 @@ impl Events {
             )),
             ids,
             wakeups,
+            secrets: Secrets::new(parts),
             backlog,
             running: Running::default(),
             intake_work: tokio::spawn(work),
@@ -115,6 +122,11 @@ impl Events {
             ingress,
             clock: Arc::clone(&parts.clock),
             ids: Arc::clone(&self.ids),
+            teller: Teller {
+                invoker: Arc::clone(&parts.invoker),
+                secrets: self.secrets.clone(),
+                clock: Arc::clone(&parts.clock),
+            },
             records: !parts.ledger.discards(),
         };
         let housekeeping = Housekeeping {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use mayfly_invoker_api::{Body, Gauge, Input, InvokeError, InvokeErrorKind, Kind};
@@ -119,8 +119,14 @@ fn as_post(request: Request<Body>) -> Request<Body> {
 
 /// Tells an http function which attempt of which event this is: CloudEvents' binary form, and two headers of our own.
 fn with_occurrence(mut request: Request<Body>, occurrence: Option<&Occurrence>) -> Request<Body> {
-    let Some(occurrence) = occurrence else { return request };
-    let headers = request.headers_mut();
+    if let Some(occurrence) = occurrence {
+        set_occurrence(request.headers_mut(), occurrence);
+    }
+    request
+}
+
+/// The headers that say so.
+pub(crate) fn set_occurrence(headers: &mut HeaderMap, occurrence: &Occurrence) {
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -136,7 +142,6 @@ fn with_occurrence(mut request: Request<Body>, occurrence: Option<&Occurrence>) 
         set("ce-source", &event.source);
         set("ce-time", &event.time);
     }
-    request
 }
 
 pub(crate) fn check_json(payload: &[u8]) -> Result<(), Problem> {

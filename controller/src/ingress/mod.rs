@@ -37,6 +37,7 @@ use crate::store::Store;
 
 pub(crate) use admit::Gate;
 pub(crate) use dispatch::{Answered, Failure};
+pub(crate) use input::set_occurrence;
 pub(crate) use meter::{Ending as MeterEnding, RecordSlot};
 pub(crate) use respond::{ResponseBody, payload_answer as answer_of_payload};
 pub(crate) use respond_async::preferred as async_preferred;

@@ -42,10 +42,10 @@ pub struct FunctionConfig {
     /// How often and when an event is tried again that the function could not handle.
     #[schema(value_type = Object)]
     pub retry: RetryPolicy,
-    /// What gets an event's outcome when the function has handled it.
+    /// What gets an event's outcome when the function has handled it: `function:NAME`, or the URL of a webhook.
     #[schema(value_type = Option<String>)]
     pub on_success: Option<Destination>,
-    /// What gets an event's outcome when it was given up.
+    /// The same when it was given up.
     #[schema(value_type = Option<String>)]
     pub on_failure: Option<Destination>,
 }

@@ -20,6 +20,7 @@ mod sqlite;
 mod tokens;
 mod triggers;
 mod usage;
+mod webhook_secrets;
 
 pub use artifacts::Artifact;
 pub(crate) use blocks::storable;

@@ -16,6 +16,7 @@ mod records;
 mod spool;
 mod triggers;
 mod usage;
+mod webhooks;
 
 /// Makes two tests of each function, one per database.
 macro_rules! contract {
@@ -113,6 +114,11 @@ contract! {
     triggers {
         a_trigger_comes_back_as_it_was_made,
         two_schedulers_fire_every_tick_once,
+    }
+    webhooks {
+        whoever_needs_a_secret_first_makes_it,
+        the_secret_before_a_rotation_is_known,
+        an_event_says_which_webhook_it_tells,
     }
     idempotency {
         an_event_and_its_key_are_accepted_together,

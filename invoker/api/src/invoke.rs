@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     CodeCounters, CodeKey, Digest, FunctionName, Invocation, InvokeError, Namespace, Output, PrepareError, Prepared,
-    Target,
+    Target, Webhook, WebhookAnswer, WebhookError,
 };
 
 /// What an invoker has of one version at the moment.
@@ -63,6 +63,13 @@ pub trait Invoke: Send + Sync {
 
     /// What became of loading code so far.
     fn code_counters(&self) -> CodeCounters;
+
+    /// Posts a message of the platform's own, once, under the rules for the requests of functions: a controller opens no
+    /// connection to an address that somebody else has named.
+    ///
+    /// # Errors
+    /// When there is no answer; whatever was answered is none.
+    async fn send_webhook(&self, webhook: Webhook) -> Result<WebhookAnswer, WebhookError>;
 }
 
 /// Where an invoker gets the bytes of an artifact that it has no native code for.

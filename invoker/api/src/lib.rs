@@ -12,6 +12,7 @@ mod ids;
 mod invocation;
 mod invoke;
 mod isolation;
+mod webhook;
 
 pub use allowed_host::AllowedHost;
 pub use code::{CodeCounters, CodeKey, Init, Prepared, SnapshotMode};
@@ -22,3 +23,4 @@ pub use ids::{Digest, EventId, FunctionName, InvocationId, Namespace, ParseError
 pub use invocation::{Body, Input, Invocation, Kind, Limits, Output, Target};
 pub use invoke::{ArtifactSource, Invoke, PoolState};
 pub use isolation::Isolation;
+pub use webhook::{Webhook, WebhookAnswer, WebhookError, WebhookErrorKind, WebhookUrl};

@@ -4,24 +4,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::FusedFuture;
+use futures_util::future::{Fuse, FusedFuture};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
+use super::address::PrivateNetwork;
 use super::allowance::{Admitted, Allowance};
 use super::body::{RequestBody, ResponseBody};
 use super::connect::{Stream, connect, encrypt};
+use super::request::Route;
 use super::resolve::open_addresses;
-use super::{Sent, failure};
+use super::{Outbound, Sent, failure};
 use crate::config::{
     OUTBOUND_CONNECT_TIME, OUTBOUND_HEAD_BYTES_MAX, OUTBOUND_HEADERS_MAX, OUTBOUND_RESPONSE_BYTES_MAX,
 };
+
+/// What moves the body of a response along; it is polled until it has ended.
+pub(super) type Connection = Fuse<http1::Connection<TokioIo<Box<dyn Stream>>, RequestBody>>;
 
 /// How long the parts of an exchange may take; none of them is longer than the invocation.
 struct Patience {
@@ -53,17 +58,15 @@ pub(crate) async fn send(
     let request = admitted.route.rewrite(request)?.map(RequestBody::new);
     let connect_by = Instant::now() + patience.connect;
     let place = allowance.connection(connect_by).await?;
-    let stream = open(&allowance, &admitted, connect_by).await?;
-    let (mut sender, connection) = http1::Builder::new()
-        .max_headers(OUTBOUND_HEADERS_MAX)
-        .max_header_size(OUTBOUND_HEAD_BYTES_MAX)
-        .max_buf_size(OUTBOUND_HEAD_BYTES_MAX)
-        .handshake::<_, RequestBody>(TokioIo::new(stream))
+    let networks = allowance.networks(&admitted);
+    let stream = open(allowance.outbound(), &admitted.route, networks, connect_by)
         .await
-        .map_err(|error| failure::before_head(&error))?;
-    let mut connection = connection.fuse();
-    let head = timeout(patience.first_byte, head(&mut sender, &mut connection, request)).await;
-    let response = head.map_err(|_elapsed| HttpError::ConnectionReadTimeout)??;
+        .inspect_err(|error| {
+            if matches!(error, HttpError::DestinationIpProhibited) {
+                allowance.note_prohibited(&admitted);
+            }
+        })?;
+    let (response, connection) = ask(stream, request, patience.first_byte).await?;
     let response = bounded(response, patience.between_bytes)?;
     let ended = allowance.ended();
     let rest = async move {
@@ -78,25 +81,42 @@ pub(crate) async fn send(
 }
 
 /// Looks the host up, checks what was found, connects to that.
-async fn open(allowance: &Allowance, admitted: &Admitted, by: Instant) -> Result<Box<dyn Stream>, HttpError> {
-    let outbound = allowance.outbound();
-    let destination = &admitted.route.destination;
-    let networks = allowance.networks(admitted);
-    let looking_up = open_addresses(&*outbound.resolver, destination, networks);
-    let addresses = tokio::time::timeout_at(by, looking_up)
+pub(super) async fn open(
+    outbound: &Outbound,
+    route: &Route,
+    networks: &[PrivateNetwork],
+    by: Instant,
+) -> Result<Box<dyn Stream>, HttpError> {
+    let looking_up = open_addresses(&*outbound.resolver, &route.destination, networks);
+    let addresses = timeout_at(by, looking_up)
         .await
-        .map_err(|_elapsed| HttpError::DnsTimeout)?
-        .inspect_err(|error| {
-            if matches!(error, HttpError::DestinationIpProhibited) {
-                allowance.note_prohibited(admitted);
-            }
-        })?;
+        .map_err(|_elapsed| HttpError::DnsTimeout)??;
     let stream = connect(&addresses, by).await?;
-    if admitted.route.tls {
-        encrypt(&outbound.tls, destination, stream, by).await
+    if route.tls {
+        encrypt(&outbound.tls, &route.destination, stream, by).await
     } else {
         Ok(Box::new(stream))
     }
+}
+
+/// Sends a request over a connection of its own. Gives the head of the response, whose body comes while the connection is
+/// polled.
+pub(super) async fn ask(
+    stream: Box<dyn Stream>,
+    request: Request<RequestBody>,
+    first_byte: Duration,
+) -> Result<(Response<Incoming>, Connection), HttpError> {
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(OUTBOUND_HEADERS_MAX)
+        .max_header_size(OUTBOUND_HEAD_BYTES_MAX)
+        .max_buf_size(OUTBOUND_HEAD_BYTES_MAX)
+        .handshake::<_, RequestBody>(TokioIo::new(stream))
+        .await
+        .map_err(|error| failure::before_head(&error))?;
+    let mut connection = connection.fuse();
+    let head = timeout(first_byte, head(&mut sender, &mut connection, request)).await;
+    let response = head.map_err(|_elapsed| HttpError::ConnectionReadTimeout)??;
+    Ok((response, connection))
 }
 
 /// The head of the response. The connection moves only while it is polled.

@@ -1,4 +1,4 @@
-//! Requests that functions send: `wasi:http/outgoing-handler`.
+//! Requests that functions send: `wasi:http/outgoing-handler`; and those of the platform about them, `webhook`.
 //!
 //! One request, read downward: `allowance` (is the host on the function's list, and has the invocation requests left?) →
 //! `request` (what goes out) → `resolve` (the host's addresses, once) → `address` (which of them are open) → `connect`
@@ -13,11 +13,13 @@ mod exchange;
 mod failure;
 mod request;
 mod resolve;
+mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::uri::Scheme;
+use mayfly_invoker_api::{Webhook, WebhookAnswer, WebhookError};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -51,6 +53,11 @@ impl Outbound {
             private_networks,
             tls: connect::tls()?,
         })
+    }
+
+    /// Posts a message of the platform's own.
+    pub(crate) async fn send_webhook(&self, webhook: Webhook) -> Result<WebhookAnswer, WebhookError> {
+        webhook::send(self, webhook).await
     }
 }
 

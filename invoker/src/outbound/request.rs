@@ -3,7 +3,7 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
-use mayfly_invoker_api::Destination;
+use mayfly_invoker_api::{Destination, WebhookUrl};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error as HttpError};
 
 use crate::config::OUTBOUND_TARGET_BYTES_MAX;
@@ -33,6 +33,14 @@ impl Route {
         let destination = Destination::parse(authority.as_str(), standard_port(tls))
             .map_err(|_not_plain| HttpError::HttpRequestUriInvalid)?;
         Ok(Self { destination, tls })
+    }
+
+    /// The route to a URL that was read already.
+    pub(crate) fn to(url: &WebhookUrl) -> Self {
+        Self {
+            destination: url.destination().clone(),
+            tls: url.tls(),
+        }
     }
 
     /// The value of the `host` field.

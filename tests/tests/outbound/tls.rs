@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::{deploy, error_of, fetch};
+use crate::{events, webhooks};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -113,4 +114,28 @@ async fn only_who_proves_its_name_is_spoken_to() {
         sent[0].contains(&format!("\r\nhost: localhost:{named_port}\r\n")),
         "{sent:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhooks_believe_whom_functions_believe() {
+    let (trusted, stranger) = (authority(), authority());
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let platform = platform_that_trusts(&trusted, &dir.path().join("ca.pem"))
+        .await
+        .expect("a folder that can be written");
+    let known = Upstream::start_tls(certified(&trusted, "localhost"), |_| Answer::ok("in private")).await;
+    let unknown = Upstream::start_tls(certified(&stranger, "localhost"), |_| Answer::ok("reached")).await;
+    let outcome = async |receiver: &Upstream, state: &str| {
+        let url = format!("https://localhost:{}/", receiver.address.port());
+        webhooks::deploy(&platform, &url, &["--max-attempts", "1"]).await;
+        let id = events::hand_in(&platform, "work", &json!({"do": "log"}), &[]).await;
+        events::in_state(&platform, &id, "succeeded").await;
+        webhooks::told(&platform, state).await
+    };
+    let event = outcome(&known, "succeeded").await;
+    assert_eq!(event["result"]["body"], "in private");
+    let event = outcome(&unknown, "dead").await;
+    let message = event["error_message"].as_str().expect("a message");
+    assert!(message.contains("no certificate that this machine trusts"), "{message}");
+    assert_eq!(unknown.take_requests().len(), 0);
 }

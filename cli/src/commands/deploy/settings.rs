@@ -76,11 +76,13 @@ struct EventSettings {
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     max_event_age: Option<u32>,
 
-    /// What is told when an event was handled, as function:NAME; `none` takes it away
+    /// What is told when an event was handled, as function:NAME or https://HOST/PATH; `none` takes it
+    /// away
     #[arg(long, value_name = "DESTINATION")]
     on_success: Option<String>,
 
-    /// What is told when an event was given up, as function:NAME; `none` takes it away
+    /// What is told when an event was given up, as function:NAME or https://HOST/PATH; `none` takes it
+    /// away
     #[arg(long, value_name = "DESTINATION")]
     on_failure: Option<String>,
 }

@@ -2,79 +2,29 @@
 
 mod claim;
 mod settle;
+mod state;
 mod undelivered;
 
 use bytes::Bytes;
-use mayfly_invoker_api::{EventId, FunctionName, Namespace};
+use mayfly_invoker_api::{EventId, FunctionName, Namespace, WebhookUrl};
 use sqlx::AssertSqlSafe;
 
 use super::batch::{pieces, values};
 use super::columns::{parsed, stored};
 use super::pool::{reading, writing};
 use super::{Store, StoreError};
+use crate::events::Envelope;
 use crate::ledger::Trigger;
 
 pub use claim::{ClaimedEvent, LaneDue};
 pub use settle::{FailedAttempt, Outcome, Settlement, StoredResult};
+pub use state::EventState;
 pub use undelivered::Redrive;
 
 /// A larger payload does not lie in the row, which is written several times, in bytes.
 pub(super) const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Columns of a new event.
 pub(super) const NEW_COLUMNS: usize = 13;
-
-/// Where an event is between its acceptance and its ending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventState {
-    /// Waits for its time or for its turn.
-    Queued,
-    /// An attempt is under way.
-    Leased,
-    /// The function has done it.
-    Succeeded,
-    /// All attempts are used up.
-    Dead,
-    /// It became too old.
-    Expired,
-    /// Somebody stopped it.
-    Cancelled,
-}
-
-impl EventState {
-    const ALL: [Self; 6] = [
-        Self::Queued,
-        Self::Leased,
-        Self::Succeeded,
-        Self::Dead,
-        Self::Expired,
-        Self::Cancelled,
-    ];
-
-    /// The name used in the API and in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Leased => "leased",
-            Self::Succeeded => "succeeded",
-            Self::Dead => "dead",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether it ended without success.
-    #[must_use]
-    pub fn is_undelivered(self) -> bool {
-        matches!(self, Self::Dead | Self::Expired)
-    }
-
-    /// The state of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-}
 
 /// An event to be accepted.
 #[derive(Debug, Clone)]
@@ -146,6 +96,8 @@ pub struct Event {
     pub result: Option<StoredResult>,
     /// Why the last attempt failed: code and sentence.
     pub error: Option<(String, String)>,
+    /// Who outside is told, if this is about another event and runs no function.
+    pub webhook: Option<WebhookUrl>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -173,6 +125,7 @@ struct Row {
     result: Option<Vec<u8>>,
     error_code: Option<String>,
     error_message: Option<String>,
+    webhook: Option<String>,
 }
 
 macro_rules! select_events {
@@ -180,7 +133,8 @@ macro_rules! select_events {
         concat!(
             "SELECT id, namespace, function, pinned_version, source, trigger_name, state, attempts, burned, \
              running_version, cancel_asked, created_ms, due_ms, expires_ms, ended_ms, depth, payload_bytes, \
-             result_status, result_type, result_bytes, result, error_code, error_message FROM event ",
+             result_status, result_type, result_bytes, result, error_code, error_message, \
+             CASE WHEN envelope LIKE '{\"shape\":\"webhook\"%' THEN envelope END AS webhook FROM event ",
             $rest
         )
     };
@@ -446,6 +400,13 @@ fn state_of(name: &str) -> Result<EventState, StoreError> {
     EventState::from_name(name).ok_or(StoreError::Corrupt("state of an event"))
 }
 
+/// Out of the envelope of an event.
+fn webhook_of(envelope: &str) -> Result<WebhookUrl, StoreError> {
+    let envelope = Envelope::of_text(envelope).map_err(|_| StoreError::Corrupt("envelope of an event"))?;
+    let url = envelope.webhook().map(|(url, _)| url.clone());
+    url.ok_or(StoreError::Corrupt("envelope of an event"))
+}
+
 fn event_id(bytes: &[u8]) -> Result<EventId, StoreError> {
     let bytes = bytes.try_into().map_err(|_| StoreError::Corrupt("event id"))?;
     Ok(EventId::from_bytes(bytes))
@@ -488,6 +449,7 @@ impl TryFrom<Row> for Event {
             payload_bytes: stored("size of a payload", row.payload_bytes)?,
             result,
             error: row.error_code.zip(row.error_message),
+            webhook: row.webhook.as_deref().map(webhook_of).transpose()?,
         })
     }
 }
