@@ -15,6 +15,7 @@ mod invoke;
 mod isolation;
 mod javascript;
 mod logs;
+mod metrics;
 mod openapi;
 mod outbound;
 mod pool;

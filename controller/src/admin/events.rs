@@ -15,7 +15,7 @@ use crate::admin::Admin;
 use crate::admin::extract::{InNamespace, Params, invalid_parameter, page_rows, time};
 use crate::code::Code;
 use crate::problem::{Problem, ProblemDocument};
-use crate::store::{BacklogRow, Event, EventState, FailedAttempt, StoredResult};
+use crate::store::{Event, EventCounts, EventState, FailedAttempt, StoredResult};
 
 /// Something that the platform has accepted and owes an ending.
 #[derive(Debug, Serialize, ToSchema)]
@@ -236,17 +236,20 @@ pub(super) async fn summary(
     State(admin): State<Admin>,
     InNamespace(namespace): InNamespace,
 ) -> Result<Json<Summary>, Problem> {
-    let rows = admin.parts.store.backlog().await?;
-    let row = rows.into_iter().find(|row| row.namespace == namespace);
-    let (running, dead_letters) = admin.parts.store.running_and_undelivered(&namespace).await?;
+    let counts = admin.parts.store.event_counts().await?;
+    let count = counts.into_iter().find(|count| count.namespace == namespace);
     let now_ms = admin.parts.clock.unix_ms();
-    let age_ms = |row: &BacklogRow| now_ms.saturating_sub(row.oldest_created_ms).max(0);
+    let oldest_ms = count
+        .as_ref()
+        .and_then(|count| count.oldest_created_ms)
+        .unwrap_or(now_ms);
+    let number = |of: fn(&EventCounts) -> u64| count.as_ref().map_or(0, of);
     Ok(Json(Summary {
-        queued: row.as_ref().map_or(0, |row| row.events),
-        queued_bytes: row.as_ref().map_or(0, |row| row.bytes),
-        oldest_queued_ms: row.as_ref().map_or(0, age_ms),
-        running,
-        dead_letters,
+        queued: number(|count| count.queued),
+        queued_bytes: number(|count| count.queued_bytes),
+        oldest_queued_ms: now_ms.saturating_sub(oldest_ms).max(0),
+        running: number(|count| count.running),
+        dead_letters: number(|count| count.undelivered),
     }))
 }
 

@@ -10,6 +10,7 @@ mod invocations;
 mod invoke;
 mod invoker;
 mod logs;
+mod metrics;
 pub(crate) mod token;
 mod triggers;
 mod usage;
@@ -92,6 +93,7 @@ impl Api {
             .routes(routes!(logs::list))
             .routes(routes!(usage::get))
             .routes(routes!(invoker::get))
+            .routes(routes!(metrics::get))
             .routes(routes!(events::list))
             .routes(routes!(events::get))
             .routes(routes!(events::cancel))

@@ -42,6 +42,25 @@ pub(super) enum Went {
     TooLate,
 }
 
+/// What the ends of all attempts of an event are judged by.
+struct Rules<'a> {
+    route: Option<&'a Route>,
+    /// The event's own policy, else its function's.
+    policy: RetryPolicy,
+    is_webhook: bool,
+}
+
+impl<'a> Rules<'a> {
+    fn of(envelope: Option<&Envelope>, route: Option<&'a Route>) -> Self {
+        let own = envelope.and_then(|envelope| envelope.retry);
+        Self {
+            route,
+            policy: own.or(route.map(|route| route.retry)).unwrap_or_default(),
+            is_webhook: envelope.is_some_and(|envelope| envelope.webhook().is_some()),
+        }
+    }
+}
+
 impl Runner {
     /// Runs `event` on the function that was found for it, and says what it is now.
     pub(super) async fn run(
@@ -52,6 +71,8 @@ impl Runner {
         cancel: &CancellationToken,
     ) -> Settlement {
         let slot = RecordSlot::default();
+        let envelope = Envelope::of_text(&event.envelope);
+        let rules = Rules::of(envelope.as_ref().ok(), route.as_deref());
         let mut payload = Bytes::new();
         let went = if event.cancel_asked {
             Went::Cancelled
@@ -61,21 +82,21 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => Went::Cancelled,
-                went = self.attempt(event, route.as_deref(), permit, slot.clone(), &mut payload) => went,
+                went = self.attempt(event, envelope, route.as_deref(), (permit, slot.clone()), &mut payload) => went,
             }
         };
-        self.judged(event, route.as_deref(), &payload, went, slot.take())
+        self.judged(event, &rules, &payload, went, slot.take())
     }
 
     async fn attempt(
         &self,
         event: &ClaimedEvent,
+        envelope: Result<Envelope, Problem>,
         route: Option<&Route>,
-        permit: OwnedSemaphorePermit,
-        slot: RecordSlot,
+        (permit, slot): (OwnedSemaphorePermit, RecordSlot),
         payload: &mut Bytes,
     ) -> Went {
-        let envelope = match Envelope::of_text(&event.envelope) {
+        let envelope = match envelope {
             Ok(envelope) => envelope,
             Err(problem) => return Went::Badly(Fault::Permanent, problem),
         };
@@ -130,35 +151,37 @@ impl Runner {
 
     /// An attempt that ended with its process.
     pub(super) fn interrupted(&self, event: &ClaimedEvent, route: Option<&Route>) -> Settlement {
-        let is_webhook = Envelope::of_text(&event.envelope).is_ok_and(|envelope| envelope.webhook().is_some());
-        let what = if is_webhook { "webhook was told" } else { "function ran" };
+        let rules = Rules::of(Envelope::of_text(&event.envelope).ok().as_ref(), route);
+        let what = if rules.is_webhook {
+            "webhook was told"
+        } else {
+            "function ran"
+        };
         let problem = Problem::new(Code::Interrupted, format!("the server ended while the {what}"));
         let record =
-            (!is_webhook).then(|| record_of_interrupted(event, self.ids.invocation(event.leased_ms), &problem));
+            (!rules.is_webhook).then(|| record_of_interrupted(event, self.ids.invocation(event.leased_ms), &problem));
         let payload = event.payload.clone().unwrap_or_default();
-        self.judged(event, route, &payload, Went::Badly(Fault::Interrupted, problem), record)
+        let went = Went::Badly(Fault::Interrupted, problem);
+        self.judged(event, &rules, &payload, went, record)
     }
 
     fn judged(
         &self,
         event: &ClaimedEvent,
-        route: Option<&Route>,
+        rules: &Rules<'_>,
         payload: &Bytes,
         went: Went,
         record: Option<InvocationRecord>,
     ) -> Settlement {
-        let now_ms = self.clock.unix_ms();
-        let envelope = Envelope::of_text(&event.envelope).ok();
-        let (policy, history) = (policy_of(envelope.as_ref(), route), history_of(event));
-        let is_webhook = envelope.is_some_and(|envelope| envelope.webhook().is_some());
+        let (now_ms, history) = (self.clock.unix_ms(), history_of(event));
         let (next, result, problem) = match went {
             Went::Well(result) => (Next::Succeeded, Some(result), None),
             Went::Badly(fault, problem) => {
-                let next = policy.next(Ending::Failed(fault), history, now_ms, spread(event));
+                let next = rules.policy.next(Ending::Failed(fault), history, now_ms, spread(event));
                 (next, None, Some(problem))
             }
             Went::Cancelled => (
-                policy.next(Ending::Cancelled, history, now_ms, 0),
+                rules.policy.next(Ending::Cancelled, history, now_ms, 0),
                 None,
                 Some(Problem::new(Code::Cancelled, "somebody cancelled the event")),
             ),
@@ -185,7 +208,7 @@ impl Runner {
         let failed = problem.map(|problem| FailedAttempt {
             attempt: event.attempt,
             invocation_id: record.as_ref().map(|record| record.id),
-            version: event.version.filter(|_| !is_webhook),
+            version: event.version.filter(|_| !rules.is_webhook),
             started_ms: event.leased_ms,
             ended_ms: now_ms,
             error_code: problem.code.as_str().to_owned(),
@@ -201,8 +224,9 @@ impl Runner {
             now_ms,
         };
         // What became of telling about an event is told nobody.
-        let follow_up = route
-            .filter(|_| !is_webhook)
+        let follow_up = rules
+            .route
+            .filter(|_| !rules.is_webhook)
             .and_then(|route| self.follow_up(&ended, route));
         Settlement {
             id: event.id,
@@ -231,12 +255,6 @@ impl Runner {
         }
         Some(ended.event_for(destination, self.ids.event(ended.now_ms), route.retry.max_age_ms()))
     }
-}
-
-/// The event's own policy, else its function's.
-fn policy_of(envelope: Option<&Envelope>, route: Option<&Route>) -> RetryPolicy {
-    let own = envelope.and_then(|envelope| envelope.retry);
-    own.or(route.map(|route| route.retry)).unwrap_or_default()
 }
 
 fn history_of(event: &ClaimedEvent) -> History {

@@ -10,7 +10,7 @@ use mayfly_invoker_api::Namespace;
 
 use crate::code::Code;
 use crate::problem::Problem;
-use crate::store::BacklogRow;
+use crate::store::EventCounts;
 
 /// What waits, by namespace.
 #[derive(Debug)]
@@ -63,13 +63,13 @@ impl Backlog {
     }
 
     /// What the database says.
-    pub(super) fn set(&self, rows: &[BacklogRow]) {
-        let counted = rows.iter().map(|row| {
+    pub(super) fn set(&self, counts: &[EventCounts]) {
+        let counted = counts.iter().map(|count| {
             let waiting = Waiting {
-                events: row.events,
-                bytes: row.bytes,
+                events: count.queued,
+                bytes: count.queued_bytes,
             };
-            (row.namespace.clone(), waiting)
+            (count.namespace.clone(), waiting)
         });
         *self.lock() = counted.collect();
     }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::time;
 use crate::clock::{Clock, Ids};
+use crate::events::Metrics;
 use crate::events::envelope::{CloudEvent, Envelope};
 use crate::events::wakeups::Wakeups;
 use crate::ledger::Trigger;
@@ -33,6 +34,7 @@ pub struct Scheduler {
     store: Store,
     ids: Arc<Ids>,
     wakeups: Arc<Wakeups>,
+    metrics: Arc<Metrics>,
     changed: Notify,
 }
 
@@ -87,11 +89,12 @@ fn instant(unix_ms: i64) -> DateTime<Utc> {
 }
 
 impl Scheduler {
-    pub(super) fn new(store: Store, ids: Arc<Ids>, wakeups: Arc<Wakeups>) -> Self {
+    pub(super) fn new(store: Store, ids: Arc<Ids>, wakeups: Arc<Wakeups>, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             ids,
             wakeups,
+            metrics,
             changed: Notify::new(),
         }
     }
@@ -99,7 +102,12 @@ impl Scheduler {
     /// A scheduler for a process of that name which delivers nothing: what it fires is in the store.
     #[must_use]
     pub fn alone(store: Store, process: [u8; 6]) -> Self {
-        Self::new(store, Arc::new(Ids::new(process)), Arc::default())
+        Self::new(
+            store,
+            Arc::new(Ids::new(process)),
+            Arc::default(),
+            Arc::new(Metrics::new()),
+        )
     }
 
     /// A trigger was made or changed: it may be the next one.
@@ -145,6 +153,7 @@ impl Scheduler {
                 firings.push(self.firing(&trigger, now_ms, max_age_ms));
             }
             for event in self.store.fire_triggers(&firings).await? {
+                self.metrics.accepted_one(&event.namespace, Trigger::Cron);
                 self.wakeups.wake(&event.namespace, &event.function, event.due_ms);
             }
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{TICKS_KEPT, UNDELIVERED_KEPT};
+use crate::events::Metrics;
 use crate::events::attempt::Runner;
 use crate::events::backlog::Backlog;
 use crate::events::delivery::{Running, lock};
@@ -37,6 +38,7 @@ pub(super) struct Housekeeping {
     pub(super) settling: Settling,
     pub(super) wakeups: Arc<Wakeups>,
     pub(super) backlog: Arc<Backlog>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) running: Running,
     pub(super) owner: [u8; 6],
     pub(super) result_kept: Duration,
@@ -94,7 +96,9 @@ impl Housekeeping {
         }
         if Instant::now() >= *next_count {
             let began = Instant::now();
-            self.backlog.set(&store.backlog().await?);
+            let counts = store.event_counts().await?;
+            self.backlog.set(&counts);
+            self.metrics.counted(&counts, now_ms);
             *next_count = Instant::now() + began.elapsed() * COUNT_PART;
         }
         if round.is_multiple_of(FORGET_ROUNDS) {

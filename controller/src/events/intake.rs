@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::code::Code;
+use crate::events::Metrics;
 use crate::events::backlog::Backlog;
 use crate::events::wakeups::Wakeups;
 use crate::problem::Problem;
@@ -24,6 +25,13 @@ pub(crate) struct Intake {
     backlog: Arc<Backlog>,
 }
 
+/// Who wants to know of accepted events.
+pub(super) struct Told {
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) wakeups: Arc<Wakeups>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
 #[derive(Debug)]
 struct Accepting {
     event: NewEvent,
@@ -32,13 +40,13 @@ struct Accepting {
 
 impl Intake {
     /// The intake, and the work that has to run for it.
-    pub(super) fn new(store: Store, backlog: Arc<Backlog>, wakeups: Arc<Wakeups>) -> (Self, impl Future<Output = ()>) {
+    pub(super) fn new(store: Store, told: Told) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let intake = Self {
             sender,
-            backlog: Arc::clone(&backlog),
+            backlog: Arc::clone(&told.backlog),
         };
-        (intake, work(receiver, store, backlog, wakeups))
+        (intake, work(receiver, store, told))
     }
 
     /// Accepts an event: it is durable when this returns.
@@ -56,7 +64,7 @@ impl Intake {
     }
 }
 
-async fn work(mut receiver: mpsc::Receiver<Accepting>, store: Store, backlog: Arc<Backlog>, wakeups: Arc<Wakeups>) {
+async fn work(mut receiver: mpsc::Receiver<Accepting>, store: Store, told: Told) {
     while let Some(first) = receiver.recv().await {
         let mut bytes = first.event.payload.len();
         let mut batch = vec![first];
@@ -70,11 +78,14 @@ async fn work(mut receiver: mpsc::Receiver<Accepting>, store: Store, backlog: Ar
             .map(|accepting| (accepting.event, accepting.accepted))
             .unzip();
         let outcome = store.accept_events(&events).await.map_err(Arc::new);
+        if outcome.is_ok() {
+            told.metrics.accepted(&events);
+        }
         for (event, accepted) in events.iter().zip(waiting) {
             if outcome.is_ok() {
-                wakeups.wake(&event.namespace, &event.function, event.due_ms);
+                told.wakeups.wake(&event.namespace, &event.function, event.due_ms);
             } else {
-                backlog.leave(&event.namespace, event.payload.len());
+                told.backlog.leave(&event.namespace, event.payload.len());
             }
             // Whoever asked may have gone away; the event is accepted all the same.
             let _ = accepted.send(outcome.clone());

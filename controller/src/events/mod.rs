@@ -13,6 +13,7 @@ mod destination;
 mod envelope;
 mod housekeeping;
 mod intake;
+mod metrics;
 mod settling;
 mod signing;
 mod wakeups;
@@ -42,6 +43,7 @@ pub(crate) use cron::Timing;
 pub use destination::Destination;
 pub(crate) use envelope::{CloudEvent, Envelope};
 pub(crate) use intake::Intake;
+pub(crate) use metrics::Metrics;
 pub use signing::{SigningSecret, SigningSecrets};
 pub(crate) use wakeups::Wakeups;
 
@@ -52,6 +54,7 @@ pub(crate) struct Events {
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) wakeups: Arc<Wakeups>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) secrets: Secrets,
     backlog: Arc<Backlog>,
     running: Running,
@@ -67,16 +70,24 @@ impl Events {
             parts.bounds.backlog_events_max,
             parts.bounds.backlog_bytes_max,
         ));
-        let (intake, work) = Intake::new(parts.store.clone(), Arc::clone(&backlog), Arc::clone(&wakeups));
+        let metrics = Arc::new(Metrics::new());
+        let told = intake::Told {
+            backlog: Arc::clone(&backlog),
+            wakeups: Arc::clone(&wakeups),
+            metrics: Arc::clone(&metrics),
+        };
+        let (intake, work) = Intake::new(parts.store.clone(), told);
         Self {
             intake,
             scheduler: Arc::new(Scheduler::new(
                 parts.store.clone(),
                 Arc::clone(&ids),
                 Arc::clone(&wakeups),
+                Arc::clone(&metrics),
             )),
             ids,
             wakeups,
+            metrics,
             secrets: Secrets::new(parts),
             backlog,
             running: Running::default(),
@@ -113,8 +124,11 @@ impl Events {
         }
         let (settling, settling_work) = Settling::new(
             parts.store.clone(),
-            Arc::clone(&self.wakeups),
-            Arc::clone(&self.running),
+            settling::Told {
+                wakeups: Arc::clone(&self.wakeups),
+                metrics: Arc::clone(&self.metrics),
+                running: Arc::clone(&self.running),
+            },
         );
         let settled = tokio::spawn(settling_work);
         let runner = Runner {
@@ -134,6 +148,7 @@ impl Events {
             settling: settling.clone(),
             wakeups: Arc::clone(&self.wakeups),
             backlog: Arc::clone(&self.backlog),
+            metrics: Arc::clone(&self.metrics),
             running: Arc::clone(&self.running),
             owner: parts.process,
             result_kept: parts.bounds.result_kept,

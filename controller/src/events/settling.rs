@@ -6,6 +6,7 @@ use std::time::Duration;
 use mayfly_invoker_api::EventId;
 use tokio::sync::mpsc;
 
+use crate::events::Metrics;
 use crate::events::delivery::{Running, lock};
 use crate::events::wakeups::Wakeups;
 use crate::store::{Outcome, Settlement, Store, StoreError};
@@ -23,11 +24,18 @@ pub(super) struct Settling {
     sender: mpsc::Sender<Settlement>,
 }
 
+/// Who wants to know of ended attempts.
+pub(super) struct Told {
+    pub(super) wakeups: Arc<Wakeups>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) running: Running,
+}
+
 impl Settling {
     /// Where ended attempts are handed in, and the work that has to run for it; it ends when no clone is left.
-    pub(super) fn new(store: Store, wakeups: Arc<Wakeups>, running: Running) -> (Self, impl Future<Output = ()>) {
+    pub(super) fn new(store: Store, told: Told) -> (Self, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        (Self { sender }, work(receiver, store, wakeups, running))
+        (Self { sender }, work(receiver, store, told))
     }
 
     /// Hands in an ended attempt. Waits while too many wait already.
@@ -38,17 +46,19 @@ impl Settling {
     }
 }
 
-async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, wakeups: Arc<Wakeups>, running: Running) {
+async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, told: Told) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
         write(&store, &batch).await;
+        told.metrics.ended(&batch);
         for settlement in batch.drain(..) {
-            lock(&running).remove(&settlement.id);
+            lock(&told.running).remove(&settlement.id);
+            told.metrics.accepted(&settlement.follow_ups);
             for event in &settlement.follow_ups {
-                wakeups.wake(&event.namespace, &event.function, event.due_ms);
+                told.wakeups.wake(&event.namespace, &event.function, event.due_ms);
             }
             if let Outcome::Retry { due_ms } = settlement.outcome {
-                wakeups.wake(&settlement.lane.0, &settlement.lane.1, due_ms);
+                told.wakeups.wake(&settlement.lane.0, &settlement.lane.1, due_ms);
             }
         }
     }

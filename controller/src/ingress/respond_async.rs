@@ -216,6 +216,7 @@ impl Ingress {
     ) -> Result<Response<ResponseBody>, Problem> {
         let answer = answer_for(&event);
         let (namespace, function, due_ms) = (event.namespace.clone(), event.function.clone(), event.due_ms);
+        let source = event.source;
         let hash = request_hash(&["async", function.as_str(), identity], &event.payload);
         let key = scoped_key(&function, event.source, key);
         let request = KeyedRequest {
@@ -232,6 +233,7 @@ impl Ingress {
         }
         match begun? {
             Begun::First => {
+                self.events.metrics.accepted_one(&namespace, source);
                 self.events.wakeups.wake(&namespace, &function, due_ms);
                 Ok(response_of(&answer, false))
             }

@@ -26,7 +26,7 @@ pub use artifacts::Artifact;
 pub(crate) use blocks::storable;
 pub use error::StoreError;
 pub use events::{
-    BacklogRow, ClaimedEvent, Event, EventState, FailedAttempt, LaneDue, NewEvent, Outcome, Redrive, Settlement,
+    ClaimedEvent, Event, EventCounts, EventState, FailedAttempt, LaneDue, NewEvent, Outcome, Redrive, Settlement,
     StoredResult,
 };
 pub use functions::{Deployed, FunctionConfig, Version};

@@ -13,6 +13,9 @@ const READERS_MAX: u32 = 4;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows that SQLite's thread may be ahead of who reads them: as many as a claim of events gives. With fewer, the two wait for
+/// each other in turns.
+const ROW_BUFFER_ROWS: usize = 512;
 /// The first version without the fault that loses committed data when a write-ahead log is reset.
 const VERSION_MIN: [u32; 3] = [3, 51, 3];
 
@@ -24,6 +27,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreE
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROW_BUFFER_ROWS)
         .foreign_keys(true);
     // A connection to a file does not age. But a full disk ends a transaction by itself, and then the connection goes on
     // counting it as open: such a one is replaced, or nothing could ever be written again.

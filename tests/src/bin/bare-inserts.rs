@@ -1,5 +1,6 @@
-//! Inserts rows into a new SQLite file as fast as one loop can, `BATCH` in each transaction, each durable before the next
-//! begins: what accepting events is measured against. `bare-inserts FILE ROWS BATCH BYTES` prints rows per second.
+//! Inserts events into a new SQLite file as fast as one loop can, `BATCH` in each transaction, each durable before the next
+//! begins: what accepting events is measured against. The rows and the table are those of the server, indexes included.
+//! `bare-inserts FILE ROWS BATCH BYTES` prints rows per second.
 #![expect(clippy::print_stdout, reason = "its answer")]
 
 use std::time::Instant;
@@ -7,6 +8,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+/// What the server keeps of a request with a small JSON body, beside that.
+const ENVELOPE: &str = r#"{"shape":"request","method":"POST","uri":"/","headers":[["host","127.0.0.1:8080"],["content-type","application/json"],["prefer","respond-async"],["content-length","22"],["x-forwarded-prefix","/hello"],["x-forwarded-for","127.0.0.1"]],"peer":"127.0.0.1"}"#;
+const COLUMNS: usize = 13;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -25,13 +30,17 @@ async fn main() -> Result<()> {
         .synchronous(SqliteSynchronous::Full)
         .connect()
         .await?;
-    sqlx::query("CREATE TABLE event (id BLOB PRIMARY KEY, due_ms INTEGER NOT NULL, payload BLOB NOT NULL) STRICT")
-        .execute(&mut connection)
+    sqlx::migrate!("../controller/migrations/sqlite")
+        .run(&mut connection)
         .await?;
-    let values: Vec<_> = (0..batch)
-        .map(|row| format!("(${}, ${}, ${})", row * 3 + 1, row * 3 + 2, row * 3 + 3))
-        .collect();
-    let sql = format!("INSERT INTO event (id, due_ms, payload) VALUES {}", values.join(","));
+    let row = format!("({})", vec!["?"; COLUMNS].join(","));
+    let sql = format!(
+        "INSERT INTO event (id, namespace, function, pinned_version, source, trigger_name, state, attempts, burned, \
+         interrupted, cancel_asked, created_ms, due_ms, expires_ms, depth, envelope, payload, payload_bytes) \
+         SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, 'queued', 0, 0, 0, 0, v.column7, \
+         v.column8, v.column9, v.column10, v.column11, v.column12, v.column13 FROM (VALUES {}) AS v",
+        vec![row.as_str(); batch].join(",")
+    );
     let payload = vec![b'x'; bytes];
     let began = Instant::now();
     let mut done = 0_u64;
@@ -42,7 +51,20 @@ async fn main() -> Result<()> {
             // In the order of time, as the ids of events are.
             let mut id = [0; 16];
             id[..8].copy_from_slice(&(done + row).to_be_bytes());
-            query = query.bind(id.to_vec()).bind(1_i64).bind(payload.as_slice());
+            query = query
+                .bind(id.to_vec())
+                .bind("default")
+                .bind("hello")
+                .bind(None::<i64>)
+                .bind("http")
+                .bind(None::<&str>)
+                .bind(1_i64)
+                .bind(1_i64)
+                .bind(1_i64)
+                .bind(0_i64)
+                .bind(ENVELOPE)
+                .bind(payload.as_slice())
+                .bind(1_i64);
         }
         query.execute(&mut *transaction).await?;
         transaction.commit().await?;

@@ -5,6 +5,9 @@ mod settle;
 mod state;
 mod undelivered;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use bytes::Bytes;
 use mayfly_invoker_api::{EventId, FunctionName, Namespace, WebhookUrl};
 use sqlx::AssertSqlSafe;
@@ -140,17 +143,34 @@ macro_rules! select_events {
     };
 }
 
-/// What waits in a namespace.
+/// The events of a namespace that have not ended well, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BacklogRow {
+pub struct EventCounts {
     /// Whose.
     pub namespace: Namespace,
-    /// Events that are queued.
-    pub events: u64,
+    /// Events that wait.
+    pub queued: u64,
     /// Their payloads, in bytes.
-    pub bytes: u64,
+    pub queued_bytes: u64,
     /// When the oldest of them was accepted, in milliseconds since 1970.
-    pub oldest_created_ms: i64,
+    pub oldest_created_ms: Option<i64>,
+    /// Events of which an attempt is under way.
+    pub running: u64,
+    /// Events that were given up and are kept.
+    pub undelivered: u64,
+}
+
+impl EventCounts {
+    fn none_of(namespace: Namespace) -> Self {
+        Self {
+            namespace,
+            queued: 0,
+            queued_bytes: 0,
+            oldest_created_ms: None,
+            running: 0,
+            undelivered: 0,
+        }
+    }
 }
 
 /// Puts new events into the table, inside a transaction.
@@ -163,7 +183,7 @@ macro_rules! insert_events {
                  payload_bytes) \
                  SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, 'queued', 0, 0, 0, 0, \
                  v.column7, v.column8, v.column9, v.column10, v.column11, v.column12, v.column13 FROM (VALUES {}) AS v",
-                $crate::store::batch::values(1, piece.len(), $crate::store::events::NEW_COLUMNS)
+                $crate::store::batch::values(&$tx, piece.len(), $crate::store::events::NEW_COLUMNS)
             );
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
             for event in piece.iter() {
@@ -202,7 +222,7 @@ macro_rules! delete_what_belongs_to {
     ($tx:ident, $ids:expr) => {
         for piece in $crate::store::batch::pieces($ids) {
             for table in ["event_attempt", "event_body"] {
-                let list = $crate::store::batch::values(1, piece.len(), 1);
+                let list = $crate::store::batch::values(&$tx, piece.len(), 1);
                 let sql = format!("DELETE FROM {table} WHERE event_id IN (VALUES {list})");
                 let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
                 for id in piece {
@@ -326,38 +346,41 @@ impl Store {
         state.as_deref().map(state_of).transpose()
     }
 
-    /// What waits, by namespace. Reads all that is queued.
+    /// What waits, runs and was given up, by namespace. Reads all that is queued.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn backlog(&self) -> Result<Vec<BacklogRow>, StoreError> {
-        const SQL: &str = "SELECT namespace, COUNT(*) AS events, CAST(SUM(payload_bytes) AS BIGINT) AS bytes, \
-             MIN(created_ms) AS oldest_created_ms FROM event WHERE state = 'queued' GROUP BY namespace";
-        let rows = reading!(self, |db| sqlx::query_as::<_, (String, i64, i64, i64)>(SQL)
+    pub async fn event_counts(&self) -> Result<Vec<EventCounts>, StoreError> {
+        // Three looks, each over an index of its own.
+        const SQL: &str = "SELECT namespace, state, COUNT(*), CAST(SUM(payload_bytes) AS BIGINT), MIN(created_ms) \
+             FROM event WHERE state = 'queued' GROUP BY namespace, state \
+             UNION ALL \
+             SELECT namespace, 'leased', COUNT(*), 0, 0 FROM event WHERE state = 'leased' GROUP BY namespace \
+             UNION ALL \
+             SELECT namespace, 'dead', COUNT(*), 0, 0 FROM event WHERE state IN ('dead', 'expired') GROUP BY namespace";
+        let rows = reading!(self, |db| sqlx::query_as::<_, (String, String, i64, i64, i64)>(SQL)
             .fetch_all(db))?;
-        rows.into_iter()
-            .map(|(namespace, events, bytes, oldest_created_ms)| {
-                Ok(BacklogRow {
-                    namespace: parsed("namespace", &namespace)?,
-                    events: stored("count", events)?,
-                    bytes: stored("size of payloads", bytes)?,
-                    oldest_created_ms,
-                })
-            })
-            .collect()
-    }
-
-    /// How many events of a namespace run, and how many are dead letters.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn running_and_undelivered(&self, namespace: &Namespace) -> Result<(u64, u64), StoreError> {
-        const SQL: &str = "SELECT (SELECT COUNT(*) FROM event WHERE state = 'leased' AND namespace = $1), \
-             (SELECT COUNT(*) FROM event WHERE state IN ('dead', 'expired') AND namespace = $1)";
-        let (running, undelivered) = reading!(self, |db| sqlx::query_as::<_, (i64, i64)>(SQL)
-            .bind(namespace.as_str())
-            .fetch_one(db))?;
-        Ok((stored("count", running)?, stored("count", undelivered)?))
+        let mut all: BTreeMap<String, EventCounts> = BTreeMap::new();
+        for (namespace, state, events, bytes, oldest_created_ms) in rows {
+            let counts = match all.entry(namespace) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let counts = EventCounts::none_of(parsed("namespace", vacant.key())?);
+                    vacant.insert(counts)
+                }
+            };
+            let events = stored("count", events)?;
+            match state_of(&state)? {
+                EventState::Queued => {
+                    counts.queued = events;
+                    counts.queued_bytes = stored("size of payloads", bytes)?;
+                    counts.oldest_created_ms = Some(oldest_created_ms);
+                }
+                EventState::Leased => counts.running = events,
+                _ => counts.undelivered = events,
+            }
+        }
+        Ok(all.into_values().collect())
     }
 
     /// Forgets up to `limit` events that ended before these times: those that were delivered or cancelled, and those that
@@ -382,7 +405,7 @@ impl Store {
                 // One of them may have been redriven meanwhile.
                 let sql = format!(
                     "DELETE FROM event WHERE ended_ms IS NOT NULL AND id IN (VALUES {}) RETURNING id",
-                    values(1, piece.len(), 1)
+                    values(&tx, piece.len(), 1)
                 );
                 let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
                 for id in piece {

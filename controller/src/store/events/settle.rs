@@ -75,6 +75,14 @@ impl Outcome {
         }
     }
 
+    /// What an attempt has led to, in one word.
+    pub(crate) fn ending(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            _ => self.state(),
+        }
+    }
+
     /// Whether nobody will want the payload any more.
     fn is_done(&self) -> bool {
         matches!(self, Self::Succeeded(_) | Self::Cancelled)
@@ -161,7 +169,7 @@ impl TryFrom<AttemptRow> for FailedAttempt {
     }
 }
 
-fn end_sql(rows: usize) -> String {
+fn end_sql(places: &str, returning: &str) -> String {
     format!(
         "UPDATE event SET \
          state = CASE WHEN v.column3 = 'queued' AND event.cancel_asked = 1 THEN 'cancelled' ELSE v.column3 END, \
@@ -170,9 +178,8 @@ fn end_sql(rows: usize) -> String {
          result_type = v.column9, result_bytes = v.column10, result = v.column11, error_code = v.column12, \
          error_message = v.column13, \
          payload = CASE WHEN v.column3 IN ('succeeded', 'cancelled') THEN NULL ELSE payload END \
-         FROM (VALUES {}) AS v \
-         WHERE event.id = v.column1 AND event.attempts = v.column2 AND event.state = 'leased' RETURNING id, attempts",
-        values(1, rows, COLUMNS)
+         FROM (VALUES {places}) AS v \
+         WHERE event.id = v.column1 AND event.attempts = v.column2 AND event.state = 'leased' {returning}"
     )
 }
 
@@ -182,7 +189,7 @@ macro_rules! insert_attempts {
             let sql = format!(
                 "INSERT INTO event_attempt (event_id, attempt, invocation_id, version, started_ms, ended_ms, error_code, \
                  error_message) VALUES {}",
-                values(1, piece.len(), ATTEMPT_COLUMNS)
+                values(&$tx, piece.len(), ATTEMPT_COLUMNS)
             );
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for (id, failed) in piece {
@@ -201,45 +208,65 @@ macro_rules! insert_attempts {
     };
 }
 
-/// Ends attempts inside a transaction; gives those that were the current ones of their events.
-macro_rules! end_attempts {
-    ($tx:ident, $settlements:expr) => {{
-        let mut current: HashSet<Key> = HashSet::with_capacity($settlements.len());
-        for piece in pieces($settlements) {
-            let mut query = sqlx::query_as(AssertSqlSafe(end_sql(piece.len())));
-            for settlement in piece {
-                let (due_ms, result) = match &settlement.outcome {
-                    Outcome::Retry { due_ms } => (*due_ms, None),
-                    Outcome::Succeeded(result) => (settlement.ended_ms, Some(result)),
-                    Outcome::Dead | Outcome::Expired | Outcome::Cancelled => (settlement.ended_ms, None),
-                };
-                let error = settlement.failed.as_ref();
-                query = query
-                    .bind(settlement.id.as_bytes().as_slice())
-                    .bind(i64::from(settlement.attempt))
-                    .bind(settlement.outcome.state())
-                    .bind(due_ms)
-                    .bind(i64::from(settlement.burned))
-                    .bind(i64::from(settlement.interrupted))
-                    .bind(settlement.ended_ms)
-                    .bind(result.and_then(|result| result.http_status).map(i64::from))
-                    .bind(result.and_then(|result| result.content_type.as_deref()))
-                    .bind(
-                        result
-                            .map(|result| number("size of a result", result.bytes))
-                            .transpose()?,
-                    )
-                    .bind(result.and_then(|result| result.body.as_deref()))
-                    .bind(error.map(|failed| failed.error_code.as_str()))
-                    .bind(error.map(|failed| failed.error_message.as_str()));
-            }
-            let ended: Vec<(Vec<u8>, i64)> = query.fetch_all(&mut *$tx).await?;
-            for (id, attempt) in &ended {
-                current.insert((event_id(id)?, stored("count of attempts", *attempt)?));
+/// What `end_sql` is given of each of `$piece`.
+macro_rules! bind_ends {
+    ($query:expr, $piece:expr) => {{
+        let mut query = $query;
+        for settlement in $piece.iter() {
+            let (due_ms, result) = match &settlement.outcome {
+                Outcome::Retry { due_ms } => (*due_ms, None),
+                Outcome::Succeeded(result) => (settlement.ended_ms, Some(result)),
+                Outcome::Dead | Outcome::Expired | Outcome::Cancelled => (settlement.ended_ms, None),
+            };
+            let error = settlement.failed.as_ref();
+            query = query
+                .bind(settlement.id.as_bytes().as_slice())
+                .bind(i64::from(settlement.attempt))
+                .bind(settlement.outcome.state())
+                .bind(due_ms)
+                .bind(i64::from(settlement.burned))
+                .bind(i64::from(settlement.interrupted))
+                .bind(settlement.ended_ms)
+                .bind(result.and_then(|result| result.http_status).map(i64::from))
+                .bind(result.and_then(|result| result.content_type.as_deref()))
+                .bind(
+                    result
+                        .map(|result| number("size of a result", result.bytes))
+                        .transpose()?,
+                )
+                .bind(result.and_then(|result| result.body.as_deref()))
+                .bind(error.map(|failed| failed.error_code.as_str()))
+                .bind(error.map(|failed| failed.error_message.as_str()));
+        }
+        query
+    }};
+}
+
+/// What comes with the ends of `$ended`, inside a transaction: failed attempts, follow-ups, the ledger.
+macro_rules! write_the_rest {
+    ($tx:ident, $ended:expr, $packed:expr) => {
+        let mut failed: Vec<(EventId, &FailedAttempt)> = Vec::new();
+        let mut follow_ups: Vec<NewEvent> = Vec::new();
+        let mut bodies: Vec<EventId> = Vec::new();
+        for ended in $ended {
+            failed.extend(ended.failed.as_ref().map(|failed| (ended.id, failed)));
+            follow_ups.extend_from_slice(&ended.follow_ups);
+            if ended.outcome.is_done() {
+                bodies.push(ended.id);
             }
         }
-        current
-    }};
+        insert_attempts!($tx, &failed);
+        insert_events!($tx, &follow_ups[..]);
+        delete_bodies!($tx, &bodies);
+        if let Some(first) = $ended.first() {
+            // An attempt is the current one when it ends once, so this names the records for ever.
+            let segment = format!("event-{}-{}", first.id, first.attempt);
+            let PackedRecords { blocks, logs } = $packed;
+            insert_blocks!($tx, &segment, blocks);
+            // Last, because it holds the one row that all who insert logs wait for.
+            insert_logs!($tx, logs);
+        }
+    };
 }
 
 /// Payloads that nobody will want any more, inside a transaction.
@@ -248,7 +275,7 @@ macro_rules! delete_bodies {
         for piece in pieces($ids) {
             let sql = format!(
                 "DELETE FROM event_body WHERE event_id IN (VALUES {})",
-                values(1, piece.len(), 1)
+                values(&$tx, piece.len(), 1)
             );
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for id in piece {
@@ -269,43 +296,49 @@ impl Store {
         let mut all: HashSet<Key> = HashSet::with_capacity(settlements.len());
         // Whoever takes over from a dead process may do so twice before the first time is written.
         let settlements: Vec<&Settlement> = settlements.iter().filter(|ended| all.insert(ended.key())).collect();
-        let of_all = packed(&settlements)?;
+        if self.settle_if_all_are_current(&settlements).await? {
+            return Ok(Vec::new());
+        }
         let current = writing!(self, |tx| {
-            let current = end_attempts!(tx, &settlements[..]);
+            let mut current: HashSet<Key> = HashSet::with_capacity(settlements.len());
+            for piece in pieces(&settlements) {
+                let sql = end_sql(&values(&tx, piece.len(), COLUMNS), "RETURNING id, attempts");
+                let ended: Vec<(Vec<u8>, i64)> = bind_ends!(sqlx::query_as(AssertSqlSafe(sql)), piece)
+                    .fetch_all(&mut *tx)
+                    .await?;
+                for (id, attempt) in &ended {
+                    current.insert((event_id(id)?, stored("count of attempts", *attempt)?));
+                }
+            }
             let ended: Vec<&Settlement> = settlements
                 .iter()
                 .filter(|ended| current.contains(&ended.key()))
                 .copied()
                 .collect();
-            let mut failed: Vec<(EventId, &FailedAttempt)> = Vec::new();
-            let mut follow_ups: Vec<NewEvent> = Vec::new();
-            let mut bodies: Vec<EventId> = Vec::new();
-            for ended in &ended {
-                failed.extend(ended.failed.as_ref().map(|failed| (ended.id, failed)));
-                follow_ups.extend_from_slice(&ended.follow_ups);
-                if ended.outcome.is_done() {
-                    bodies.push(ended.id);
-                }
-            }
-            insert_attempts!(tx, &failed);
-            insert_events!(tx, &follow_ups[..]);
-            delete_bodies!(tx, &bodies);
-            if let Some(first) = ended.first() {
-                // An attempt is the current one when it ends once, so this names the records for ever.
-                let segment = format!("event-{}-{}", first.id, first.attempt);
-                let fewer = if ended.len() == settlements.len() {
-                    None
-                } else {
-                    Some(packed(&ended)?)
-                };
-                let PackedRecords { blocks, logs } = fewer.as_ref().unwrap_or(&of_all);
-                insert_blocks!(tx, &segment, blocks);
-                // Last, because it holds the one row that all who insert logs wait for.
-                insert_logs!(tx, logs);
-            }
+            let packed = packed(&ended)?;
+            write_the_rest!(tx, &ended, &packed);
             current
         });
         Ok(all.difference(&current).map(|(id, _)| *id).collect())
+    }
+
+    /// The same where all attempts are the current ones, as they mostly are: to ask for each costs as much as to end it. If one
+    /// is not, nothing is changed.
+    async fn settle_if_all_are_current(&self, settlements: &[&Settlement]) -> Result<bool, StoreError> {
+        let packed = packed(settlements)?;
+        writing!(self, |tx| {
+            for piece in pieces(settlements) {
+                let sql = end_sql(&values(&tx, piece.len(), COLUMNS), "");
+                let ended = bind_ends!(sqlx::query(AssertSqlSafe(sql)), piece)
+                    .execute(&mut *tx)
+                    .await?;
+                if ended.rows_affected() != piece.len() as u64 {
+                    return Ok(false);
+                }
+            }
+            write_the_rest!(tx, settlements, &packed);
+        });
+        Ok(true)
     }
 }
 

@@ -4,7 +4,7 @@ use mayfly_invoker_api::{EventId, FunctionName, Namespace};
 use sqlx::AssertSqlSafe;
 
 use super::{delete_what_belongs_to, event_id};
-use crate::store::batch::{pieces, values};
+use crate::store::batch::{pieces, values_from};
 use crate::store::pool::{reading, writing};
 use crate::store::{Store, StoreError};
 
@@ -60,7 +60,7 @@ impl Store {
                     "UPDATE event SET state = 'queued', burned = 0, interrupted = 0, ended_ms = NULL, cancel_asked = 0, \
                      due_ms = $1, expires_ms = $2, pinned_version = $3 \
                      WHERE namespace = $4 AND state IN ('dead', 'expired') AND id IN (VALUES {})",
-                    values(5, piece.len(), 1)
+                    values_from(5, piece.len(), 1)
                 );
                 let mut query = sqlx::query(AssertSqlSafe(sql))
                     .bind(redrive.due_ms)
@@ -88,7 +88,7 @@ impl Store {
                 let sql = format!(
                     "DELETE FROM event WHERE namespace = $1 AND state IN ('dead', 'expired') \
                      AND id IN (VALUES {}) RETURNING id",
-                    values(2, piece.len(), 1)
+                    values_from(2, piece.len(), 1)
                 );
                 let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(namespace.as_str());
                 for id in piece {
