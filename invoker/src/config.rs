@@ -184,6 +184,8 @@ pub(crate) const OUTBOUND_REQUEST_BYTES_MAX: u64 = 64 << 20;
 pub(crate) const OUTBOUND_HEADERS_MAX: usize = 100;
 /// Head of a response that a guest receives, in bytes; also what is read of its body ahead of the guest.
 pub(crate) const OUTBOUND_HEAD_BYTES_MAX: usize = 32 << 10;
+/// Heads that say only that the response will come (1xx) before it does.
+pub(crate) const OUTBOUND_INTERIM_MAX: usize = 16;
 /// Body of a response that a guest receives, in bytes; it is streamed.
 pub(crate) const OUTBOUND_RESPONSE_BYTES_MAX: u64 = 64 << 20;
 /// Lines about refused requests in the output of one invocation.

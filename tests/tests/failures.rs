@@ -10,6 +10,7 @@ on_both_databases!(
     a_poison_event_does_not_hold_up_others,
     outcomes_go_to_destinations_and_circles_end,
     no_text_of_a_function_hurts_another,
+    what_a_deleted_function_left_stays_as_it_is,
 );
 
 async fn a_failure_is_tried_again_and_becomes_a_dead_letter(platform: &mut Platform) {
@@ -201,4 +202,23 @@ async fn no_text_of_a_function_hurts_another(platform: &mut Platform) {
     for function in ["victim", "evil"] {
         assert_eq!(platform.invocations(function).await.len(), 5, "{function}");
     }
+}
+
+async fn what_a_deleted_function_left_stays_as_it_is(platform: &mut Platform) {
+    platform
+        .deploy("misbehave-event", &["--name", "gone", "--max-attempts", "1"])
+        .await;
+    let id = hand_in(platform, "gone", &json!({"do": "trap"}), &[]).await;
+    in_state(platform, &id, "dead").await;
+    platform.fn_(&["delete", "gone", "--yes"]).await.ok();
+    platform
+        .fn_(&["dlq", "redrive", "gone", "--all"])
+        .await
+        .failed(1, "function_not_found");
+    let event = show(platform, &id).await;
+    assert_eq!(
+        (&event["state"], &event["error_code"], &event["attempts"]),
+        (&json!("dead"), &json!("function_trapped"), &json!(1)),
+        "its own error is the one that is known: {event}"
+    );
 }

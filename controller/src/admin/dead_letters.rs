@@ -59,10 +59,18 @@ pub(super) async fn redrive(
     }
     let (ids, more) = chosen(&admin, &namespace, &name, (choice.ids, choice.all)).await?;
     // What a function has left behind that is to be told outside needs no function.
-    let retry = match route {
-        Ok(route) => route.retry,
-        Err(gone) if gone.code == Code::FunctionNotFound && !ids.is_empty() => RetryPolicy::default(),
+    let (retry, gone) = match route {
+        Ok(route) => (route.retry, None),
+        Err(problem) if problem.code == Code::FunctionNotFound => (RetryPolicy::default(), Some(problem)),
         Err(problem) => return Err(problem),
+    };
+    let store = &admin.parts.store;
+    let ids = match gone {
+        None => ids,
+        Some(problem) => match store.webhooks_among(&namespace, &ids).await? {
+            none if none.is_empty() => return Err(problem),
+            webhooks => webhooks,
+        },
     };
     let now_ms = admin.parts.clock.unix_ms();
     let redrive = Redrive {
@@ -73,7 +81,7 @@ pub(super) async fn redrive(
     let changed = if choice.dry_run {
         0
     } else {
-        admin.parts.store.redrive_events(&namespace, &ids, redrive).await?
+        store.redrive_events(&namespace, &ids, redrive).await?
     };
     if changed > 0 {
         admin.events.wakeups.wake(&namespace, &name, now_ms);

@@ -102,7 +102,7 @@ pub(crate) struct Events {
 pub(crate) struct Summary {
     queued: u64,
     queued_bytes: u64,
-    /// Age of the oldest queued event, in milliseconds.
+    /// For how long the first of those that are due has been so, in milliseconds.
     oldest_queued_ms: i64,
     /// Attempts that are under way.
     running: u64,
@@ -239,10 +239,7 @@ pub(super) async fn summary(
     let counts = admin.parts.store.event_counts().await?;
     let count = counts.into_iter().find(|count| count.namespace == namespace);
     let now_ms = admin.parts.clock.unix_ms();
-    let oldest_ms = count
-        .as_ref()
-        .and_then(|count| count.oldest_created_ms)
-        .unwrap_or(now_ms);
+    let oldest_ms = count.as_ref().and_then(|count| count.first_due_ms).unwrap_or(now_ms);
     let number = |of: fn(&EventCounts) -> u64| count.as_ref().map_or(0, of);
     Ok(Json(Summary {
         queued: number(|count| count.queued),

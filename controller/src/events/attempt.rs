@@ -73,10 +73,11 @@ impl Runner {
         let slot = RecordSlot::default();
         let envelope = Envelope::of_text(&event.envelope);
         let rules = Rules::of(envelope.as_ref().ok(), route.as_deref());
-        let mut payload = Bytes::new();
+        let mut payload = None;
         let went = if event.cancel_asked {
             Went::Cancelled
         } else if self.clock.unix_ms() >= event.expires_ms {
+            payload = self.payload(event).await.ok();
             Went::TooLate
         } else {
             tokio::select! {
@@ -85,7 +86,7 @@ impl Runner {
                 went = self.attempt(event, envelope, route.as_deref(), (permit, slot.clone()), &mut payload) => went,
             }
         };
-        self.judged(event, &rules, &payload, went, slot.take())
+        self.judged(event, &rules, payload.as_ref(), went, slot.take())
     }
 
     async fn attempt(
@@ -94,11 +95,16 @@ impl Runner {
         envelope: Result<Envelope, Problem>,
         route: Option<&Route>,
         (permit, slot): (OwnedSemaphorePermit, RecordSlot),
-        payload: &mut Bytes,
+        kept_payload: &mut Option<Bytes>,
     ) -> Went {
         let envelope = match envelope {
             Ok(envelope) => envelope,
             Err(problem) => return Went::Badly(Fault::Permanent, problem),
+        };
+        // First, because whoever is told of the event's end is told what it was about.
+        let payload = match self.payload(event).await {
+            Ok(found) => kept_payload.insert(found).clone(),
+            Err(problem) => return Went::Badly(Fault::Platform, problem),
         };
         let webhook = envelope.webhook();
         // A webhook is the end of every row of events, whatever its length.
@@ -109,19 +115,15 @@ impl Runner {
             );
             return Went::Badly(Fault::Permanent, Problem::new(Code::RecursionDetected, message));
         }
-        match self.payload(event).await {
-            Ok(found) => *payload = found,
-            Err(problem) => return Went::Badly(Fault::Platform, problem),
-        }
         if let Some((url, about)) = webhook {
             // The permit is held until it is told.
-            return self.teller.tell(event, url, about.clone(), payload.clone()).await;
+            return self.teller.tell(event, url, about.clone(), payload).await;
         }
         let target = match self.target(event, route).await {
             Ok(target) => target,
             Err((fault, problem)) => return Went::Badly(fault, problem),
         };
-        match envelope.routed(event, target, payload.clone()) {
+        match envelope.routed(event, target, payload) {
             Ok(routed) => result_of(self.ingress.run_event(routed, permit, slot).await).await,
             Err(problem) => Went::Badly(Fault::Permanent, problem),
         }
@@ -150,7 +152,7 @@ impl Runner {
     }
 
     /// An attempt that ended with its process.
-    pub(super) fn interrupted(&self, event: &ClaimedEvent, route: Option<&Route>) -> Settlement {
+    pub(super) async fn interrupted(&self, event: &ClaimedEvent, route: Option<&Route>) -> Settlement {
         let rules = Rules::of(Envelope::of_text(&event.envelope).ok().as_ref(), route);
         let what = if rules.is_webhook {
             "webhook was told"
@@ -160,16 +162,16 @@ impl Runner {
         let problem = Problem::new(Code::Interrupted, format!("the server ended while the {what}"));
         let record =
             (!rules.is_webhook).then(|| record_of_interrupted(event, self.ids.invocation(event.leased_ms), &problem));
-        let payload = event.payload.clone().unwrap_or_default();
+        let payload = self.payload(event).await.ok();
         let went = Went::Badly(Fault::Interrupted, problem);
-        self.judged(event, &rules, &payload, went, record)
+        self.judged(event, &rules, payload.as_ref(), went, record)
     }
 
     fn judged(
         &self,
         event: &ClaimedEvent,
         rules: &Rules<'_>,
-        payload: &Bytes,
+        payload: Option<&Bytes>,
         went: Went,
         record: Option<InvocationRecord>,
     ) -> Settlement {
@@ -236,6 +238,7 @@ impl Runner {
             interrupted: event.interrupted + u32::from(was_interrupted),
             outcome,
             ended_ms: now_ms,
+            payload_apart: event.payload.is_none(),
             failed,
             record: record.filter(|_| self.records),
             follow_ups: follow_up.into_iter().collect(),

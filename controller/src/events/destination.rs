@@ -1,18 +1,20 @@
 //! Where the outcome of an event goes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use mayfly_invoker_api::{FunctionName, WebhookUrl};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::{RawValue, Value};
 
 use crate::admin::time;
 use crate::config::RESULT_BYTES_MAX;
 use crate::events::envelope::{CloudEvent, Envelope};
 use crate::ledger::Trigger;
-use crate::store::{ClaimedEvent, NewEvent, Outcome, StoredResult};
+use crate::store::{ClaimedEvent, NewEvent, Outcome};
 
 /// Where the outcome of an event goes: `function:NAME`, of the same namespace, or the URL of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +66,8 @@ impl From<Destination> for String {
 /// What is known when an event has ended.
 pub(super) struct Ended<'a> {
     pub(super) event: &'a ClaimedEvent,
-    pub(super) payload: &'a Bytes,
+    /// `None` if it could not be read.
+    pub(super) payload: Option<&'a Bytes>,
     pub(super) outcome: &'a Outcome,
     pub(super) error: Option<(&'a str, &'a str)>,
     pub(super) now_ms: i64,
@@ -106,60 +109,85 @@ impl Ended<'_> {
             expires_ms: self.now_ms.saturating_add(max_age_ms),
             depth: self.event.depth.saturating_add(1),
             envelope: envelope.to_text(),
-            payload: Bytes::from(self.record().to_string()),
+            payload: Bytes::from(self.record()),
         }
     }
 
-    /// Left out when it is large: written as JSON it may be six times as long.
-    fn request_payload(&self) -> Value {
-        if self.payload.len() > RESULT_BYTES_MAX {
-            return Value::Null;
-        }
-        document(self.payload)
-    }
-
-    fn record(&self) -> Value {
+    fn record(&self) -> String {
         let condition = match self.outcome {
             Outcome::Succeeded(_) => "Success",
             Outcome::Expired => "EventAgeExceeded",
             Outcome::Dead | Outcome::Retry { .. } | Outcome::Cancelled => "RetriesExhausted",
         };
+        let error = self
+            .error
+            .map(|(code, message)| json!({"code": code, "message": message}).to_string());
         let (status, response) = match self.outcome {
-            Outcome::Succeeded(result) => (result.http_status.unwrap_or(200), answer_of(result)),
+            Outcome::Succeeded(result) => (result.http_status.unwrap_or(200), Kept::of(result.body.as_ref())),
             _ => (
                 500,
-                self.error
-                    .map_or(Value::Null, |(code, message)| json!({"code": code, "message": message})),
+                error
+                    .as_ref()
+                    .map_or(Kept::Nothing, |error| Kept::of_bytes(error.as_bytes())),
             ),
         };
-        json!({
-            "version": "1.0",
-            "timestamp": time(self.now_ms),
-            "requestContext": {
+        // Left out when it is large: written as JSON it may be six times as long.
+        let small = self.payload.filter(|payload| payload.len() <= RESULT_BYTES_MAX);
+        let version = self.event.version.map(|version| version.to_string());
+        let record = Record {
+            version: "1.0",
+            timestamp: time(self.now_ms),
+            request_context: json!({
                 "requestId": self.event.id.to_string(),
                 "functionArn": format!("mayfly:{}:{}", self.event.namespace, self.event.function),
                 "condition": condition,
                 "approximateInvokeCount": self.event.attempt,
-            },
-            "requestPayload": self.request_payload(),
-            "requestPayloadBytes": self.payload.len(),
-            "responseContext": {
+            }),
+            request_payload: Kept::of(small),
+            request_payload_bytes: self.payload.map(Bytes::len),
+            response_context: json!({
                 "statusCode": status,
-                "executedVersion": self.event.version.map_or_else(|| "$LATEST".to_owned(), |version| version.to_string()),
+                "executedVersion": version.unwrap_or_else(|| "$LATEST".to_owned()),
                 "functionError": self.error.map(|(code, _)| code),
-            },
-            "responsePayload": response,
-        })
+            }),
+            response_payload: response,
+        };
+        serde_json::to_string(&record).expect("text, numbers and JSON always have a JSON form")
     }
 }
 
-fn answer_of(result: &StoredResult) -> Value {
-    result.body.as_ref().map_or(Value::Null, document)
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    version: &'static str,
+    timestamp: String,
+    request_context: Value,
+    request_payload: Kept<'a>,
+    request_payload_bytes: Option<usize>,
+    response_context: Value,
+    response_payload: Kept<'a>,
 }
 
-/// JSON as it is, anything else as text.
-fn document(bytes: &Bytes) -> Value {
-    serde_json::from_slice(bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+/// What went in or came out. JSON stays as it was written, byte for byte: numbers of any length, fields in their order.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Kept<'a> {
+    Json(&'a RawValue),
+    Text(Cow<'a, str>),
+    Nothing,
+}
+
+impl<'a> Kept<'a> {
+    fn of(bytes: Option<&'a Bytes>) -> Self {
+        bytes.map_or(Self::Nothing, |bytes| Self::of_bytes(bytes))
+    }
+
+    fn of_bytes(bytes: &'a [u8]) -> Self {
+        match serde_json::from_slice(bytes) {
+            Ok(json) => Self::Json(json),
+            Err(_) => Self::Text(String::from_utf8_lossy(bytes)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +198,27 @@ mod tests {
         text.parse()
             .ok()
             .map(|destination: Destination| destination.to_string())
+    }
+
+    #[test]
+    fn json_stays_as_it_was_written() {
+        let written = |bytes: &[u8]| serde_json::to_string(&Kept::of_bytes(bytes)).unwrap();
+        for json in [
+            r#"{"id":12345678901234567890123,"z":1,"a":1.10,"a":2,"n":9007199254740993.0}"#,
+            "1e400",
+            "[]",
+            r#""\ud800""#,
+        ] {
+            assert_eq!(written(json.as_bytes()), json);
+        }
+        for (bytes, text) in [
+            (&b""[..], r#""""#),
+            (b"to be", r#""to be""#),
+            (b"\xff{", "\"\u{fffd}{\""),
+        ] {
+            assert_eq!(written(bytes), text);
+        }
+        assert_eq!(serde_json::to_string(&Kept::of(None)).unwrap(), "null");
     }
 
     #[test]

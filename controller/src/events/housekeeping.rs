@@ -133,7 +133,7 @@ impl Housekeeping {
     async fn interrupted(&self, event: &ClaimedEvent) {
         let routes = &self.runner.ingress.routes;
         let route = routes.of(&event.namespace, &event.function).await.ok();
-        let settlement = self.runner.interrupted(event, route.as_deref());
+        let settlement = self.runner.interrupted(event, route.as_deref()).await;
         self.settling.settle(settlement).await;
     }
 

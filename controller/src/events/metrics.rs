@@ -88,7 +88,7 @@ impl Metrics {
             ),
             (
                 "events_oldest_age",
-                "Age of the event that has waited longest",
+                "For how long the first of the events that are due has been so",
                 Unit::Seconds,
                 &database.oldest_s,
             ),
@@ -120,8 +120,9 @@ impl Metrics {
     }
 
     /// These attempts have ended, and the database knows it.
-    pub(super) fn ended(&self, settlements: &[Settlement]) {
+    pub(super) fn ended<'a>(&self, settlements: impl Iterator<Item = &'a Settlement>) {
         for settlement in settlements {
+            self.accepted(&settlement.follow_ups);
             let label = Attempts {
                 namespace: settlement.lane.0.to_string(),
                 ending: settlement.outcome.ending(),
@@ -167,9 +168,7 @@ impl FromDatabase {
             set(&self.queued_bytes, count.queued_bytes);
             set(&self.running, count.running);
             set(&self.dead_letters, count.undelivered);
-            let age_ms = count
-                .oldest_created_ms
-                .map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms));
+            let age_ms = count.first_due_ms.map_or(0, |due_ms| now_ms.saturating_sub(due_ms));
             set(&self.oldest_s, u64::try_from(age_ms / 1_000).unwrap_or(0));
         }
     }

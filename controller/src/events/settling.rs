@@ -49,11 +49,11 @@ impl Settling {
 async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, told: Told) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        write(&store, &batch).await;
-        told.metrics.ended(&batch);
+        let stale = write(&store, &batch).await;
+        told.metrics
+            .ended(batch.iter().filter(|ended| !stale.contains(&ended.id)));
         for settlement in batch.drain(..) {
             lock(&told.running).remove(&settlement.id);
-            told.metrics.accepted(&settlement.follow_ups);
             for event in &settlement.follow_ups {
                 told.wakeups.wake(&event.namespace, &event.function, event.due_ms);
             }
@@ -64,17 +64,21 @@ async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, told: Told
     }
 }
 
-/// Tries until the database has taken it: until then, the events are this process's.
-async fn write(store: &Store, batch: &[Settlement]) {
+/// Tries until the database has taken it: until then, the events are this process's. Gives those that it does not count.
+async fn write(store: &Store, batch: &[Settlement]) -> Vec<EventId> {
     loop {
         match store.settle_events(batch).await {
-            Ok(stale) => return report(&stale),
+            Ok(stale) => {
+                report(&stale);
+                return stale;
+            }
             Err(error) if error.is_about_values() => {
                 // One of them would keep the others from ending, for ever.
+                let mut stale = Vec::new();
                 for settlement in batch {
-                    write_one(store, settlement.clone()).await;
+                    stale.extend(write_one(store, settlement.clone()).await);
                 }
-                return;
+                return stale;
             }
             Err(error) => {
                 tracing::warn!(%error, attempts = batch.len(), "ended attempts wait for the database");
@@ -84,10 +88,13 @@ async fn write(store: &Store, batch: &[Settlement]) {
     }
 }
 
-async fn write_one(store: &Store, mut settlement: Settlement) {
+async fn write_one(store: &Store, mut settlement: Settlement) -> Vec<EventId> {
     loop {
         match store.settle_events(std::slice::from_ref(&settlement)).await {
-            Ok(stale) => return report(&stale),
+            Ok(stale) => {
+                report(&stale);
+                return stale;
+            }
             Err(error) if error.is_about_values() => {
                 tracing::error!(%error, event = %settlement.id, "the database refuses what an attempt has used or said: it is ended without it");
                 without_values(&mut settlement, &error);

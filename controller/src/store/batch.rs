@@ -2,16 +2,50 @@
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
-/// Rows of one statement. Few different sizes, so that each is prepared once.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+/// Rows of one statement at most.
+const ROWS_MAX: usize = 256;
+
+/// Prepared statements that a connection keeps: there are some dozens, and some of them in nine sizes.
+pub(super) const STATEMENTS_KEPT: usize = 256;
+
+/// Rows for one statement. Statements are prepared for 1, 2, 4 rows and so on, and one that has more places than there are rows
+/// is cheaper than two: each is a way to the database and back.
+#[derive(Debug)]
+pub(super) struct Piece<'a, T> {
+    rows: &'a [T],
+    places: usize,
+}
+
+impl<'a, T> Piece<'a, T> {
+    /// Rows that the statement has places for.
+    pub(super) fn places(&self) -> usize {
+        self.places
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What goes into each place, with the last row as often as there are places left: for statements to which a row means the
+    /// same twice.
+    pub(super) fn repeating_the_last(&self) -> impl Iterator<Item = &'a T> {
+        let again = self.rows.last().into_iter().cycle();
+        self.rows.iter().chain(again).take(self.places)
+    }
+
+    /// What goes into each place, with nothing in the places that are left.
+    pub(super) fn padded(&self) -> impl Iterator<Item = Option<&'a T>> {
+        let nothing = std::iter::repeat_with(|| None);
+        self.rows.iter().map(Some).chain(nothing).take(self.places)
+    }
+}
 
 /// `rows` in pieces of the sizes that statements are prepared for.
-pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
-        let (piece, rest) = rows.split_at(size);
-        rows = rest;
-        Some(piece)
+pub(super) fn pieces<T>(rows: &[T]) -> impl Iterator<Item = Piece<'_, T>> {
+    rows.chunks(ROWS_MAX).map(|rows| Piece {
+        rows,
+        places: rows.len().next_power_of_two(),
     })
 }
 
@@ -61,11 +95,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_in_one_piece() {
-        for count in [0, 1, 7, 8, 40, 127, 128, 300] {
+    fn every_row_is_in_one_piece_and_every_place_is_filled() {
+        for count in [0, 1, 2, 3, 7, 8, 40, 127, 128, 256, 257, 300] {
             let rows: Vec<_> = (0..count).collect();
-            let again: Vec<_> = pieces(&rows).flatten().copied().collect();
-            assert_eq!(again, rows);
+            let (mut again, mut padded) = (Vec::new(), Vec::new());
+            for piece in pieces(&rows) {
+                let filled: Vec<_> = piece.repeating_the_last().copied().collect();
+                assert_eq!(filled.len(), piece.places());
+                assert!(
+                    filled[piece.len() - 1..]
+                        .iter()
+                        .all(|row| *row == filled[piece.len() - 1])
+                );
+                again.extend_from_slice(&filled[..piece.len()]);
+                assert_eq!(piece.padded().count(), piece.places());
+                padded.extend(piece.padded().flatten().copied());
+            }
+            assert_eq!((&again, &padded), (&rows, &rows));
         }
     }
 

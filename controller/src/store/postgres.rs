@@ -6,6 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
 
 use super::StoreError;
+use super::batch::STATEMENTS_KEPT;
 
 const CONNECTIONS_MAX: u32 = 10;
 /// How long a caller waits for a free connection, and how long the first one may take.
@@ -18,7 +19,10 @@ const SERVER_TIMEOUTS_MS: [(&str, &str); 2] = [
 
 pub(super) async fn open(url: &str) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url.parse()?;
-    let options = options.application_name("mayfly").options(SERVER_TIMEOUTS_MS);
+    let options = options
+        .application_name("mayfly")
+        .options(SERVER_TIMEOUTS_MS)
+        .statement_cache_capacity(STATEMENTS_KEPT);
     // The pool tries a refused connection again until its time is up, and then no longer knows why it failed. One
     // connection of our own fails at once and says why.
     match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection as _, SqlitePool};
 
 use super::StoreError;
+use super::batch::STATEMENTS_KEPT;
 
 const READERS_MAX: u32 = 4;
 /// How long a caller waits for a free connection.
@@ -28,6 +29,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreE
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROW_BUFFER_ROWS)
+        .statement_cache_capacity(STATEMENTS_KEPT)
         .foreign_keys(true);
     // A connection to a file does not age. But a full disk ends a transaction by itself, and then the connection goes on
     // counting it as open: such a one is replaced, or nothing could ever be written again.

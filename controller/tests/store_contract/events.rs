@@ -58,6 +58,7 @@ pub(crate) fn ended(event: &ClaimedEvent, outcome: Outcome, now_ms: i64) -> Sett
         burned: event.burned + u32::from(failed),
         interrupted: event.interrupted,
         ended_ms: now_ms,
+        payload_apart: event.payload.is_none(),
         failed: failed.then(|| FailedAttempt {
             attempt: event.attempt,
             invocation_id: Some(entry.id),

@@ -1,6 +1,7 @@
 //! One request and its response, over a connection of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -11,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
@@ -22,7 +24,8 @@ use super::request::Route;
 use super::resolve::open_addresses;
 use super::{Outbound, Sent, failure};
 use crate::config::{
-    OUTBOUND_CONNECT_TIME, OUTBOUND_HEAD_BYTES_MAX, OUTBOUND_HEADERS_MAX, OUTBOUND_RESPONSE_BYTES_MAX,
+    OUTBOUND_CONNECT_TIME, OUTBOUND_HEAD_BYTES_MAX, OUTBOUND_HEADERS_MAX, OUTBOUND_INTERIM_MAX,
+    OUTBOUND_RESPONSE_BYTES_MAX,
 };
 
 /// What moves the body of a response along; it is polled until it has ended.
@@ -123,11 +126,13 @@ pub(super) async fn ask(
 async fn head(
     sender: &mut http1::SendRequest<RequestBody>,
     connection: &mut (impl FusedFuture<Output = hyper::Result<()>> + Unpin),
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, HttpError> {
+    let too_many = interim_bound(&mut request);
     let mut sending = std::pin::pin!(sender.send_request(request));
     let answered = tokio::select! {
         biased;
+        () = too_many.cancelled() => return Err(HttpError::HttpProtocolError),
         response = &mut sending => response,
         ended = connection => match ended {
             Ok(()) => sending.await,
@@ -135,6 +140,18 @@ async fn head(
         },
     };
     answered.map_err(|error| failure::before_head(&error))
+}
+
+/// Ends when more heads have come that are not the response's than may; hyper takes any number of them.
+fn interim_bound(request: &mut Request<RequestBody>) -> CancellationToken {
+    let too_many = CancellationToken::new();
+    let (seen, bound) = (AtomicUsize::new(0), too_many.clone());
+    hyper::ext::on_informational(request, move |_| {
+        if seen.fetch_add(1, Relaxed) >= OUTBOUND_INTERIM_MAX {
+            bound.cancel();
+        }
+    });
+    too_many
 }
 
 fn bounded(response: Response<Incoming>, between_bytes: Duration) -> Result<Response<WasiBody>, HttpError> {

@@ -261,5 +261,52 @@ async fn the_end_of_a_circle_is_told() {
     assert_eq!((&event["depth"], &event["attempts"]), (&json!(18), &json!(1)));
     let received: Vec<_> = receiver.take_requests().iter().map(|it| Received::of(it)).collect();
     assert_eq!(received.len(), 1);
-    assert_eq!(received[0].document()["responsePayload"]["code"], "recursion_detected");
+    let document = received[0].document();
+    assert_eq!(document["responsePayload"]["code"], "recursion_detected");
+    // What was not run is what the receiver may want to run elsewhere.
+    assert_eq!(
+        document["requestPayload"]["requestContext"]["condition"], "Success",
+        "{document}"
+    );
+    assert!(document["requestPayloadBytes"].as_u64() > Some(0), "{document}");
+}
+
+/// What went in is told as it was written, whatever a reader of JSON would make of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_stay_as_they_were_written() {
+    const PAYLOAD: &str = r#"{"do":"log", "id":12345678901234567890123, "z":1, "a":1.10, "n":9007199254740993.0}"#;
+    let platform = open_platform().await;
+    let receiver = Upstream::start(|_| status("204 No Content")).await;
+    deploy(&platform, &format!("http://{}/", receiver.address), &[]).await;
+    platform
+        .fn_(&["invoke", "work", "--async", "--json", "--data", PAYLOAD])
+        .await
+        .ok();
+    told(&platform, "succeeded").await;
+    let requests = receiver.take_requests();
+    let received = Received::of(&requests[0]);
+    let told = format!(r#""requestPayload":{PAYLOAD},"requestPayloadBytes":{}"#, PAYLOAD.len());
+    assert!(received.body.contains(&told), "{}", received.body);
+}
+
+/// Heads that say only that an answer will come are taken, a few of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_cannot_keep_on_saying_that_it_will_answer() {
+    const SOON: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let platform = open_platform().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let receiver = Upstream::start(move |_| {
+        let heads = if asked.fetch_add(1, SeqCst) == 0 { 1_000 } else { 3 };
+        Answer::Bytes(format!("{}{DONE}", SOON.repeat(heads)).into_bytes())
+    })
+    .await;
+    deploy(&platform, &format!("http://{}/", receiver.address), &[]).await;
+    hand_in(&platform, "work", &json!({"do": "log"}), &[]).await;
+    let event = told(&platform, "succeeded").await;
+    assert_eq!(event["attempts"], 2, "{event}");
+    let message = event["failed_attempts"][0]["error_message"]
+        .as_str()
+        .expect("a message");
+    assert!(message.contains("gave no answer that can be read"), "{message}");
 }

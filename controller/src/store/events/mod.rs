@@ -152,8 +152,8 @@ pub struct EventCounts {
     pub queued: u64,
     /// Their payloads, in bytes.
     pub queued_bytes: u64,
-    /// When the oldest of them was accepted, in milliseconds since 1970.
-    pub oldest_created_ms: Option<i64>,
+    /// When the first of them was or is due, in milliseconds since 1970.
+    pub first_due_ms: Option<i64>,
     /// Events of which an attempt is under way.
     pub running: u64,
     /// Events that were given up and are kept.
@@ -166,7 +166,7 @@ impl EventCounts {
             namespace,
             queued: 0,
             queued_bytes: 0,
-            oldest_created_ms: None,
+            first_due_ms: None,
             running: 0,
             undelivered: 0,
         }
@@ -182,26 +182,32 @@ macro_rules! insert_events {
                  burned, interrupted, cancel_asked, created_ms, due_ms, expires_ms, depth, envelope, payload, \
                  payload_bytes) \
                  SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, 'queued', 0, 0, 0, 0, \
-                 v.column7, v.column8, v.column9, v.column10, v.column11, v.column12, v.column13 FROM (VALUES {}) AS v",
-                $crate::store::batch::values(&$tx, piece.len(), $crate::store::events::NEW_COLUMNS)
+                 v.column7, v.column8, v.column9, v.column10, v.column11, v.column12, v.column13 FROM (VALUES {}) AS v \
+                 WHERE v.column1 IS NOT NULL",
+                $crate::store::batch::values(&$tx, piece.places(), $crate::store::events::NEW_COLUMNS)
             );
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-            for event in piece.iter() {
-                let inline = event.payload.len() <= $crate::store::events::INLINE_BYTES_MAX;
+            for event in piece.padded() {
+                let inline = event.filter(|event| event.payload.len() <= $crate::store::events::INLINE_BYTES_MAX);
+                let bytes = event.map(|event| event.payload.len() as u64);
                 query = query
-                    .bind(event.id.as_bytes().as_slice())
-                    .bind(event.namespace.as_str())
-                    .bind(event.function.as_str())
-                    .bind(event.pinned_version.map(i64::from))
-                    .bind(event.source.as_str())
-                    .bind(event.trigger.as_deref())
-                    .bind(event.created_ms)
-                    .bind(event.due_ms)
-                    .bind(event.expires_ms)
-                    .bind(i64::from(event.depth))
-                    .bind(event.envelope.as_str())
-                    .bind(inline.then_some(&event.payload[..]))
-                    .bind($crate::store::columns::number("size of a payload", event.payload.len() as u64)?);
+                    .bind(event.map(|event| event.id.as_bytes().as_slice()))
+                    .bind(event.map(|event| event.namespace.as_str()))
+                    .bind(event.map(|event| event.function.as_str()))
+                    .bind(event.and_then(|event| event.pinned_version).map(i64::from))
+                    .bind(event.map(|event| event.source.as_str()))
+                    .bind(event.and_then(|event| event.trigger.as_deref()))
+                    .bind(event.map(|event| event.created_ms))
+                    .bind(event.map(|event| event.due_ms))
+                    .bind(event.map(|event| event.expires_ms))
+                    .bind(event.map(|event| i64::from(event.depth)))
+                    .bind(event.map(|event| event.envelope.as_str()))
+                    .bind(inline.map(|event| &event.payload[..]))
+                    .bind(
+                        bytes
+                            .map(|bytes| $crate::store::columns::number("size of a payload", bytes))
+                            .transpose()?,
+                    );
             }
             query.execute(&mut *$tx).await?;
         }
@@ -222,10 +228,10 @@ macro_rules! delete_what_belongs_to {
     ($tx:ident, $ids:expr) => {
         for piece in $crate::store::batch::pieces($ids) {
             for table in ["event_attempt", "event_body"] {
-                let list = $crate::store::batch::values(&$tx, piece.len(), 1);
+                let list = $crate::store::batch::values(&$tx, piece.places(), 1);
                 let sql = format!("DELETE FROM {table} WHERE event_id IN (VALUES {list})");
                 let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-                for id in piece {
+                for id in piece.repeating_the_last() {
                     query = query.bind(id.as_slice());
                 }
                 query.execute(&mut *$tx).await?;
@@ -352,7 +358,7 @@ impl Store {
     /// When the database fails.
     pub async fn event_counts(&self) -> Result<Vec<EventCounts>, StoreError> {
         // Three looks, each over an index of its own.
-        const SQL: &str = "SELECT namespace, state, COUNT(*), CAST(SUM(payload_bytes) AS BIGINT), MIN(created_ms) \
+        const SQL: &str = "SELECT namespace, state, COUNT(*), CAST(SUM(payload_bytes) AS BIGINT), MIN(due_ms) \
              FROM event WHERE state = 'queued' GROUP BY namespace, state \
              UNION ALL \
              SELECT namespace, 'leased', COUNT(*), 0, 0 FROM event WHERE state = 'leased' GROUP BY namespace \
@@ -361,7 +367,7 @@ impl Store {
         let rows = reading!(self, |db| sqlx::query_as::<_, (String, String, i64, i64, i64)>(SQL)
             .fetch_all(db))?;
         let mut all: BTreeMap<String, EventCounts> = BTreeMap::new();
-        for (namespace, state, events, bytes, oldest_created_ms) in rows {
+        for (namespace, state, events, bytes, first_due_ms) in rows {
             let counts = match all.entry(namespace) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(vacant) => {
@@ -374,7 +380,7 @@ impl Store {
                 EventState::Queued => {
                     counts.queued = events;
                     counts.queued_bytes = stored("size of payloads", bytes)?;
-                    counts.oldest_created_ms = Some(oldest_created_ms);
+                    counts.first_due_ms = Some(first_due_ms);
                 }
                 EventState::Leased => counts.running = events,
                 _ => counts.undelivered = events,
@@ -405,10 +411,10 @@ impl Store {
                 // One of them may have been redriven meanwhile.
                 let sql = format!(
                     "DELETE FROM event WHERE ended_ms IS NOT NULL AND id IN (VALUES {}) RETURNING id",
-                    values(&tx, piece.len(), 1)
+                    values(&tx, piece.places(), 1)
                 );
                 let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
-                for id in piece {
+                for id in piece.repeating_the_last() {
                     query = query.bind(id.as_slice());
                 }
                 gone.extend(query.fetch_all(&mut *tx).await?);
@@ -424,10 +430,10 @@ fn state_of(name: &str) -> Result<EventState, StoreError> {
 }
 
 /// Out of the envelope of an event.
-fn webhook_of(envelope: &str) -> Result<WebhookUrl, StoreError> {
-    let envelope = Envelope::of_text(envelope).map_err(|_| StoreError::Corrupt("envelope of an event"))?;
-    let url = envelope.webhook().map(|(url, _)| url.clone());
-    url.ok_or(StoreError::Corrupt("envelope of an event"))
+/// `None` also for one that a newer server has made: the others can be shown all the same.
+fn webhook_of(envelope: &str) -> Option<WebhookUrl> {
+    let envelope = Envelope::of_text(envelope).ok()?;
+    envelope.webhook().map(|(url, _)| url.clone())
 }
 
 fn event_id(bytes: &[u8]) -> Result<EventId, StoreError> {
@@ -472,7 +478,7 @@ impl TryFrom<Row> for Event {
             payload_bytes: stored("size of a payload", row.payload_bytes)?,
             result,
             error: row.error_code.zip(row.error_message),
-            webhook: row.webhook.as_deref().map(webhook_of).transpose()?,
+            webhook: row.webhook.as_deref().and_then(webhook_of),
         })
     }
 }

@@ -125,6 +125,8 @@ pub struct Settlement {
     pub interrupted: u32,
     /// When the attempt ended, in milliseconds since 1970.
     pub ended_ms: i64,
+    /// Its payload does not lie in its row.
+    pub payload_apart: bool,
     /// The attempt itself, if it did not succeed.
     pub failed: Option<FailedAttempt>,
     /// Its entry in the ledger; `None` if nothing was started.
@@ -188,20 +190,24 @@ macro_rules! insert_attempts {
         for piece in pieces($failed) {
             let sql = format!(
                 "INSERT INTO event_attempt (event_id, attempt, invocation_id, version, started_ms, ended_ms, error_code, \
-                 error_message) VALUES {}",
-                values(&$tx, piece.len(), ATTEMPT_COLUMNS)
+                 error_message) SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7, v.column8 \
+                 FROM (VALUES {}) AS v WHERE v.column1 IS NOT NULL",
+                values(&$tx, piece.places(), ATTEMPT_COLUMNS)
             );
             let mut query = sqlx::query(AssertSqlSafe(sql));
-            for (id, failed) in piece {
+            for row in piece.padded() {
+                let (id, failed) = row.copied().unzip();
+                let failed: Option<&FailedAttempt> = failed;
+                let invocation = failed.and_then(|failed| failed.invocation_id);
                 query = query
-                    .bind(id.as_bytes().as_slice())
-                    .bind(i64::from(failed.attempt))
-                    .bind(failed.invocation_id.map(|id| id.as_bytes().to_vec()))
-                    .bind(failed.version.map(i64::from))
-                    .bind(failed.started_ms)
-                    .bind(failed.ended_ms)
-                    .bind(failed.error_code.as_str())
-                    .bind(failed.error_message.as_str());
+                    .bind(id.as_ref().map(|id: &EventId| id.as_bytes().as_slice()))
+                    .bind(failed.map(|failed| i64::from(failed.attempt)))
+                    .bind(invocation.map(|id| id.as_bytes().to_vec()))
+                    .bind(failed.and_then(|failed| failed.version).map(i64::from))
+                    .bind(failed.map(|failed| failed.started_ms))
+                    .bind(failed.map(|failed| failed.ended_ms))
+                    .bind(failed.map(|failed| failed.error_code.as_str()))
+                    .bind(failed.map(|failed| failed.error_message.as_str()));
             }
             query.execute(&mut *$tx).await?;
         }
@@ -212,7 +218,7 @@ macro_rules! insert_attempts {
 macro_rules! bind_ends {
     ($query:expr, $piece:expr) => {{
         let mut query = $query;
-        for settlement in $piece.iter() {
+        for settlement in $piece.repeating_the_last() {
             let (due_ms, result) = match &settlement.outcome {
                 Outcome::Retry { due_ms } => (*due_ms, None),
                 Outcome::Succeeded(result) => (settlement.ended_ms, Some(result)),
@@ -251,7 +257,7 @@ macro_rules! write_the_rest {
         for ended in $ended {
             failed.extend(ended.failed.as_ref().map(|failed| (ended.id, failed)));
             follow_ups.extend_from_slice(&ended.follow_ups);
-            if ended.outcome.is_done() {
+            if ended.payload_apart && ended.outcome.is_done() {
                 bodies.push(ended.id);
             }
         }
@@ -275,10 +281,10 @@ macro_rules! delete_bodies {
         for piece in pieces($ids) {
             let sql = format!(
                 "DELETE FROM event_body WHERE event_id IN (VALUES {})",
-                values(&$tx, piece.len(), 1)
+                values(&$tx, piece.places(), 1)
             );
             let mut query = sqlx::query(AssertSqlSafe(sql));
-            for id in piece {
+            for id in piece.repeating_the_last() {
                 query = query.bind(id.as_bytes().as_slice());
             }
             query.execute(&mut *$tx).await?;
@@ -302,7 +308,7 @@ impl Store {
         let current = writing!(self, |tx| {
             let mut current: HashSet<Key> = HashSet::with_capacity(settlements.len());
             for piece in pieces(&settlements) {
-                let sql = end_sql(&values(&tx, piece.len(), COLUMNS), "RETURNING id, attempts");
+                let sql = end_sql(&values(&tx, piece.places(), COLUMNS), "RETURNING id, attempts");
                 let ended: Vec<(Vec<u8>, i64)> = bind_ends!(sqlx::query_as(AssertSqlSafe(sql)), piece)
                     .fetch_all(&mut *tx)
                     .await?;
@@ -328,7 +334,7 @@ impl Store {
         let packed = packed(settlements)?;
         writing!(self, |tx| {
             for piece in pieces(settlements) {
-                let sql = end_sql(&values(&tx, piece.len(), COLUMNS), "");
+                let sql = end_sql(&values(&tx, piece.places(), COLUMNS), "");
                 let ended = bind_ends!(sqlx::query(AssertSqlSafe(sql)), piece)
                     .execute(&mut *tx)
                     .await?;

@@ -60,14 +60,14 @@ impl Store {
                     "UPDATE event SET state = 'queued', burned = 0, interrupted = 0, ended_ms = NULL, cancel_asked = 0, \
                      due_ms = $1, expires_ms = $2, pinned_version = $3 \
                      WHERE namespace = $4 AND state IN ('dead', 'expired') AND id IN (VALUES {})",
-                    values_from(5, piece.len(), 1)
+                    values_from(5, piece.places(), 1)
                 );
                 let mut query = sqlx::query(AssertSqlSafe(sql))
                     .bind(redrive.due_ms)
                     .bind(redrive.expires_ms)
                     .bind(redrive.version.map(i64::from))
                     .bind(namespace.as_str());
-                for id in piece {
+                for id in piece.repeating_the_last() {
                     query = query.bind(id.as_bytes().as_slice());
                 }
                 changed += query.execute(&mut *tx).await?.rows_affected();
@@ -75,6 +75,19 @@ impl Store {
             changed
         });
         Ok(changed)
+    }
+
+    /// Those of `ids` that are to be told to a webhook.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn webhooks_among(&self, namespace: &Namespace, ids: &[EventId]) -> Result<Vec<EventId>, StoreError> {
+        let mut webhooks = Vec::new();
+        for id in ids {
+            let event = self.event(namespace, *id).await?;
+            webhooks.extend(event.filter(|event| event.webhook.is_some()).map(|event| event.id));
+        }
+        Ok(webhooks)
     }
 
     /// Throws away those of `ids` that are dead or expired. Gives how many.
@@ -88,10 +101,10 @@ impl Store {
                 let sql = format!(
                     "DELETE FROM event WHERE namespace = $1 AND state IN ('dead', 'expired') \
                      AND id IN (VALUES {}) RETURNING id",
-                    values_from(2, piece.len(), 1)
+                    values_from(2, piece.places(), 1)
                 );
                 let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(namespace.as_str());
-                for id in piece {
+                for id in piece.repeating_the_last() {
                     query = query.bind(id.as_bytes().as_slice());
                 }
                 purged.extend(query.fetch_all(&mut *tx).await?);
