@@ -139,6 +139,10 @@ async fn head(
             Err(error) => Err(error),
         },
     };
+    if too_many.is_cancelled() {
+        // The connection may have ended in the same moment.
+        return Err(HttpError::HttpProtocolError);
+    }
     answered.map_err(|error| failure::before_head(&error))
 }
 
