@@ -29,9 +29,9 @@ const _: () = assert!((mayfly_controller::MEMORY_MIB_MAX as u64) << 20 == mayfly
 
 /// How long the end of a process that did not want to wait may take.
 const DROP_TIME_MAX: Duration = Duration::from_secs(1);
-/// Threads for files, for names that are looked up (64 at once, each for as long as the name's server is silent), and for
-/// guests that would keep the runtime's own threads.
-const BLOCKING_THREADS_MAX: usize = 128;
+/// Threads for files, for names that are looked up (half of them at most, each for as long as the name's server is silent),
+/// and for guests that would keep the runtime's own threads.
+const BLOCKING_THREADS_MAX: usize = 64;
 /// File descriptors that are not for connections of clients: databases, files, compilers, the engine.
 const DESCRIPTORS_RESERVED: u64 = 256;
 /// Of the machine's memory, instances get one part in so many, unless they are given something else.

@@ -173,7 +173,7 @@ pub(crate) const OUTBOUND_CONNECTIONS_MAX: usize = 6;
 /// Time to look a host up, connect and encrypt, where the guest does not say another.
 pub(crate) const OUTBOUND_CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Lookups of names at once, of all functions together; each takes a thread and cannot be stopped.
-pub(crate) const OUTBOUND_LOOKUPS_MAX: usize = 64;
+pub(crate) const OUTBOUND_LOOKUPS_MAX: usize = 32;
 /// Addresses of one host that are tried.
 pub(crate) const OUTBOUND_ADDRESSES_TRIED_MAX: usize = 4;
 /// Path and query of a request that a guest sends, in bytes.
