@@ -2,8 +2,10 @@
 
 use std::io::{ErrorKind as IoErrorKind, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use mayfly_controller::clock::{SystemClock, SystemRandom};
@@ -29,8 +31,8 @@ const _: () = assert!((mayfly_controller::MEMORY_MIB_MAX as u64) << 20 == mayfly
 
 /// How long the end of a process that did not want to wait may take.
 const DROP_TIME_MAX: Duration = Duration::from_secs(1);
-/// Threads for files, for names that are looked up (half of them at most, each for as long as the name's server is silent),
-/// and for guests that would keep the runtime's own threads.
+/// Threads for files, and for names that are looked up (half of them at most, each for as long as the name's server is
+/// silent).
 const BLOCKING_THREADS_MAX: usize = 64;
 /// File descriptors that are not for connections of clients: databases, files, compilers, the engine.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -128,6 +130,9 @@ pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> 
     // Whatever is written is the owner's alone, in whatever folder: environments, logs and tokens' hashes are in it.
     umask(Mode::RWXG | Mode::RWXO);
     let mut threads = tokio::runtime::Builder::new_multi_thread();
+    // One thread is never a guest's that computes; the guests of one processor need another.
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    threads.worker_threads(processors.max(2));
     let runtime = runtime::start(threads.max_blocking_threads(BLOCKING_THREADS_MAX))?;
     let served = runtime.block_on(serve(args, profile));
     // What a second signal left behind is not waited for, but dropped: that is when its usage is recorded.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mayfly_invoker_api::{InvokeError, InvokeErrorKind};
 use tokio::time::Instant;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
+use wasmtime::{PoolConcurrencyLimitError, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
@@ -12,23 +12,23 @@ use crate::call::{Call, microseconds_since};
 use crate::config::ANSWER_BYTES_MAX;
 use crate::guest::Pre;
 use crate::instance::{InstancePool, blame};
+use crate::run::Host;
 use crate::state::{self, State};
 use crate::store::GuestStore;
 
 /// Runs the command once on `stdin`.
 pub(crate) async fn run(
-    engine: &Engine,
-    pool: &InstancePool,
+    host: &Host,
     pre: &Pre<CommandIndices>,
     call: &Call,
     stdin: Bytes,
 ) -> Result<Bytes, InvokeError> {
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
-    let mut store = GuestStore::new(engine, guest_state);
+    let mut store = GuestStore::new(host, guest_state);
     store.data_mut().begin(call);
-    store.data_mut().limiter.watch(pool.growth());
-    let ended = call.metered(start_and_run(pool, pre, &mut store, call)).await;
+    store.data_mut().limiter.watch(host.pool.growth());
+    let ended = call.metered(start_and_run(&host.pool, pre, &mut store, call)).await;
     let ended = ended?;
     let answer = stdout.contents();
     if answer.len() > ANSWER_BYTES_MAX {

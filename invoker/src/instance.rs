@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mayfly_invoker_api::{Gauge, InvokeError, InvokeErrorKind, Isolation, Target};
 use tokio::time::Instant;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p3::bindings::Service;
 
@@ -14,6 +14,7 @@ use crate::code::{Code, Reuse};
 use crate::config::{HOST_BYTES_PER_INSTANCE, LEAK_CHECK_INVOCATIONS};
 use crate::guest::GuestPre;
 use crate::pool::{Lease, Pool};
+use crate::run::Host;
 use crate::state::State;
 use crate::store::GuestStore;
 
@@ -40,14 +41,9 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Makes an instance. If all slots are taken, idle instances are given up for it.
-    pub(crate) async fn create(
-        engine: &Engine,
-        pool: &InstancePool,
-        code: &Arc<Code>,
-        call: &Call,
-    ) -> Result<Self, InvokeError> {
+    pub(crate) async fn create(host: &Host, code: &Arc<Code>, call: &Call) -> Result<Self, InvokeError> {
         let started = Instant::now();
-        let created = call.metered(Self::make_for(engine, pool, code, call)).await;
+        let created = call.metered(Self::make_for(host, code, call)).await;
         let init_us = microseconds_since(started);
         call.gauge.add_init_us(init_us);
         let mut instance = created??;
@@ -55,25 +51,19 @@ impl Instance {
         Ok(instance)
     }
 
-    async fn make_for(
-        engine: &Engine,
-        pool: &InstancePool,
-        code: &Arc<Code>,
-        call: &Call,
-    ) -> Result<Self, InvokeError> {
+    async fn make_for(host: &Host, code: &Arc<Code>, call: &Call) -> Result<Self, InvokeError> {
         loop {
-            match Self::instantiate(engine, pool, code, &call.target, |state| state.begin(call)).await {
+            match Self::instantiate(host, code, &call.target, |state| state.begin(call)).await {
                 Ok(instance) => return Ok(instance),
-                Err((error, _)) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_one() => {}
-                Err((error, state)) => return Err(blame(&error, &state, call)),
+                Err((error, _)) if error.is::<PoolConcurrencyLimitError>() && host.pool.give_up_one() => {}
+                Err((error, store)) => return Err(blame(&error, store.data(), call)),
             }
         }
     }
 
     /// Makes an instance before anybody calls.
     pub(crate) async fn create_unused(
-        engine: &Engine,
-        pool: &InstancePool,
+        host: &Host,
         code: &Arc<Code>,
         target: &Arc<Target>,
         lease: &InstanceLease,
@@ -81,7 +71,7 @@ impl Instance {
         let started = Instant::now();
         // What it prints and uses before its first call is nobody's.
         let nobody = Arc::new(Gauge::default());
-        let made = Self::instantiate(engine, pool, code, target, |state| state.observe(&nobody)).await;
+        let made = Self::instantiate(host, code, target, |state| state.observe(&nobody)).await;
         let mut instance = made.map_err(|(error, _)| error)?;
         instance.end();
         lease.measured(instance.count_bytes(), microseconds_since(started));
@@ -89,15 +79,14 @@ impl Instance {
     }
 
     async fn instantiate(
-        engine: &Engine,
-        pool: &InstancePool,
+        host: &Host,
         code: &Arc<Code>,
         target: &Arc<Target>,
         begin: impl FnOnce(&mut State),
-    ) -> Result<Self, (wasmtime::Error, Box<State>)> {
-        let mut store = GuestStore::new(engine, State::new(target));
+    ) -> Result<Self, (wasmtime::Error, GuestStore)> {
+        let mut store = GuestStore::new(host, State::new(target));
         begin(store.data_mut());
-        store.data_mut().limiter.watch(pool.growth());
+        store.data_mut().limiter.watch(host.pool.growth());
         let guest = match &code.guest {
             GuestPre::Http(pre) => pre.instantiate_async(&mut store).await.map(Guest::Http),
             GuestPre::HttpPreview(pre) => pre.instantiate_async(&mut store).await.map(Guest::HttpPreview),
@@ -112,7 +101,7 @@ impl Instance {
                 code: Arc::clone(code),
                 served: 0,
             }),
-            Err(error) => Err((error, Box::new(store.into_state()))),
+            Err(error) => Err((error, store)),
         }
     }
 

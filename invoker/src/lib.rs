@@ -6,6 +6,7 @@
 //!
 //! This crate opens no database and serves no socket. The only connections that it makes are those of `outbound`.
 
+mod apart;
 mod bindings;
 mod cache;
 mod call;
@@ -46,6 +47,7 @@ use mayfly_invoker_api::{
 };
 use tokio::sync::Notify;
 
+use crate::apart::Apart;
 use crate::code::{CodeStore, Reuse};
 use crate::outbound::Outbound;
 use crate::pool::{Pool, Version};
@@ -75,7 +77,7 @@ impl fmt::Debug for Invoker {
 pub struct StartError(String);
 
 impl Invoker {
-    /// Starts the engine. Must be called inside a tokio runtime; what it starts ends when the last clone is dropped.
+    /// Starts the engine. Must be called inside a tokio runtime of two threads or more; what it starts ends when the last clone is dropped.
     ///
     /// # Errors
     /// When the machine cannot give the address space or the cache folder.
@@ -93,6 +95,7 @@ impl Invoker {
                     pool: Arc::new(pool),
                     ticker,
                     turns: Turns::new(),
+                    apart: Apart::start()?,
                     outbound: Arc::new(outbound),
                     upkeep: Notify::new(),
                 }),
@@ -100,7 +103,9 @@ impl Invoker {
         };
         let invoker = start().map_err(|error| StartError(format!("{error:#}")))?;
         tokio::spawn(upkeep::tend(Arc::downgrade(&invoker.host)));
-        tokio::spawn(upkeep::keep_warm(Arc::downgrade(&invoker.host)));
+        // Starting a guest may be long work.
+        let keep_warm = upkeep::keep_warm(Arc::downgrade(&invoker.host));
+        invoker.host.apart.handle().spawn(keep_warm);
         let codes = Arc::clone(&invoker.host.codes);
         tokio::spawn(async move { codes.tidy().await });
         Ok(invoker)

@@ -5,6 +5,7 @@
 //! is run once more on a fresh instance, unless it has sent requests of its own. Nobody's call pays for finding out,
 //! except in time.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use mayfly_invoker_api::{
@@ -12,7 +13,9 @@ use mayfly_invoker_api::{
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::apart::Apart;
 use crate::bindings::GuestContext;
 use crate::call::{Call, microseconds_since};
 use crate::code::{Code, CodeStore, Reuse};
@@ -33,30 +36,51 @@ pub(crate) struct Host {
     pub(crate) pool: Arc<InstancePool>,
     pub(crate) ticker: Ticker,
     pub(crate) turns: Turns,
+    pub(crate) apart: Apart,
     pub(crate) outbound: Arc<Outbound>,
     /// Rings when instances may be missing that are wanted warm.
     pub(crate) upkeep: Notify,
 }
 
 /// Runs `invocation` and says how it went.
-pub(crate) async fn run(host: &Host, invocation: Invocation) -> Result<Output, InvokeError> {
+pub(crate) async fn run(host: &Arc<Host>, invocation: Invocation) -> Result<Output, InvokeError> {
     let code = code_of(host, invocation.target.code(), &invocation.gauge).await?;
-    let want = want(&code, &invocation);
+    if code.manners.are_long() {
+        // Boxed, here and below: what is rare must not make the future of every warm call larger.
+        return Box::pin(run_apart(Arc::clone(host), code, invocation)).await;
+    }
+    run_code(host, &code, invocation).await
+}
+
+/// Runs it on the threads for guests that compute for long. Dropped, it is stopped where it gives way next.
+async fn run_apart(host: Arc<Host>, code: Arc<Code>, invocation: Invocation) -> Result<Output, InvokeError> {
+    let threads = host.apart.handle().clone();
+    let running = threads.spawn(async move { run_code(&host, &code, invocation).await });
+    match AbortOnDropHandle::new(running).await {
+        Ok(ended) => ended,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_stopped) => Err(InvokeError::new(InvokeErrorKind::Cancelled, "the server stops")),
+        },
+    }
+}
+
+async fn run_code(host: &Host, code: &Arc<Code>, invocation: Invocation) -> Result<Output, InvokeError> {
+    let want = want(code, &invocation);
     let (lease, warm) = lease(host, want, &invocation.target, &invocation.gauge).await?;
-    let call = Call::begin(host, &code, &invocation, lease);
+    let call = Call::begin(host, code, &invocation, lease);
     let context = matches!(code.guest, GuestPre::Event(_)).then(|| event::context(&invocation, call.remaining()));
     match (&code.guest, invocation.input) {
         (GuestPre::Command(pre), Input::Payload(stdin)) => {
             call.gauge.set_start(Start::Cold);
-            // Boxed, here and below: what is rare must not make the future of every warm call larger.
-            Box::pin(command::run(&host.engine, &host.pool, pre, &call, stdin))
+            Box::pin(command::run(host, pre, &call, stdin))
                 .await
                 .map(Output::Payload)
         }
         (GuestPre::Http(_) | GuestPre::HttpPreview(_), input @ Input::Http(_))
         | (GuestPre::Event(_), input @ Input::Payload(_)) => match warm {
-            Some(warm) => run_reusing(host, &code, &call, context.as_ref(), warm, input).await,
-            None => run_fresh(host, &code, &call, context.as_ref(), input).await,
+            Some(warm) => run_reusing(host, code, &call, context.as_ref(), warm, input).await,
+            None => run_fresh(host, code, &call, context.as_ref(), input).await,
         },
         _ => Err(wrong_input(call.target.kind)),
     }
@@ -199,7 +223,7 @@ async fn run_fresh(
 ) -> Result<Output, InvokeError> {
     // Before it is made: its start function is the guest's, and may be all that it ever runs.
     call.gauge.set_start(Start::Cold);
-    let instance = Box::pin(Instance::create(&host.engine, &host.pool, code, call)).await?;
+    let instance = Box::pin(Instance::create(host, code, call)).await?;
     serve(instance, Start::Cold, call, context, input).await
 }
 

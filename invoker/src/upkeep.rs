@@ -96,7 +96,7 @@ async fn make(host: &Arc<Host>, version: &Version, lease: &InstanceLease) -> Res
         return Ok(None);
     }
     let _clock_ticks = host.ticker.enter();
-    let made = Instance::create_unused(&host.engine, &host.pool, &code, target, lease);
+    let made = Instance::create_unused(host, &code, target, lease);
     let made = timeout(target.limits.timeout, made).await;
     made.map_err(|_late| "it did not start within the function's time limit".to_owned())?
         .map(Some)
