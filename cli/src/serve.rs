@@ -2,10 +2,8 @@
 
 use std::io::{ErrorKind as IoErrorKind, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use mayfly_controller::clock::{SystemClock, SystemRandom};
@@ -130,9 +128,6 @@ pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> 
     // Whatever is written is the owner's alone, in whatever folder: environments, logs and tokens' hashes are in it.
     umask(Mode::RWXG | Mode::RWXO);
     let mut threads = tokio::runtime::Builder::new_multi_thread();
-    // One thread is never a guest's that computes; the guests of one processor need another.
-    let processors = available_parallelism().map_or(1, NonZero::get);
-    threads.worker_threads(processors.max(2));
     let runtime = runtime::start(threads.max_blocking_threads(BLOCKING_THREADS_MAX))?;
     let served = runtime.block_on(serve(args, profile));
     // What a second signal left behind is not waited for, but dropped: that is when its usage is recorded.

@@ -2,84 +2,151 @@
 //!
 //! A guest on these threads may take as long as it likes between two moments at which it gives way: one instruction that
 //! fills half a GiB keeps a thread for a tenth of a second. There are as many as processors, and never more: the kernel
-//! shares the processors between them and the rest, and the runtime shares them among the guests.
+//! shares the processors between them and the runtime's threads, and guests come round in the order in which they are ready.
+//! Only slices are run here. Timers, sockets and time limits stay with the runtime, so that none waits for a guest.
 
 use std::cell::Cell;
 use std::io;
 use std::num::NonZero;
-use std::thread::available_parallelism;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
-use tokio::runtime::{Builder, Handle, Runtime};
-
-use crate::config::OUTBOUND_LOOKUPS_MAX;
+use async_task::{Builder, Runnable, Task};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 thread_local! {
     static IS_APART: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The threads of one process.
+/// The threads of one process. They end when this is dropped and what was given to them has ended.
 #[derive(Debug)]
 pub(crate) struct Apart {
-    /// Only the drop takes it.
-    runtime: Option<Runtime>,
+    /// Guests that are ready. Bounded by the calls that may run.
+    slices: Sender<Runnable>,
+    /// What is to be ended. Bounded by the slots of the engine's pool.
+    ends: Sender<End>,
 }
+
+type End = Box<dyn FnOnce() + Send>;
 
 impl Apart {
-    /// Starts the threads.
+    /// Starts the threads. Must be called inside the runtime whose timers and sockets the guests use.
     ///
     /// # Errors
-    /// When the machine gives none.
+    /// When the machine gives no threads.
     pub(crate) fn start() -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(available_parallelism().map_or(1, NonZero::get))
-            .max_blocking_threads(OUTBOUND_LOOKUPS_MAX)
-            .thread_name("guests")
-            .on_thread_start(|| IS_APART.set(true))
-            .enable_all()
-            .build()?;
-        Ok(Self { runtime: Some(runtime) })
-    }
-
-    /// With what work is given to them.
-    pub(crate) fn handle(&self) -> &Handle {
-        let runtime = self.runtime.as_ref();
-        runtime.expect("it is there until the end").handle()
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // The last holder may be one of these threads, which cannot wait for itself.
-            runtime.shutdown_background();
+        let (slices, ready) = channel();
+        let ready = Arc::new(Mutex::new(ready));
+        for _ in 0..available_parallelism().map_or(1, NonZero::get) {
+            let (ready, runtime) = (Arc::clone(&ready), Handle::current());
+            let work = move || run_slices(&ready, &runtime);
+            thread::Builder::new().name("guests".to_owned()).spawn(work)?;
         }
+        let (ends, ending) = channel();
+        let work = move || run_ends(&ending);
+        thread::Builder::new().name("guest-ends".to_owned()).spawn(work)?;
+        Ok(Self { slices, ends })
+    }
+
+    /// Runs `work` on these threads. When the task is dropped, `work` is dropped where it would have been run next.
+    pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        let slices = self.slices.clone();
+        // Err means that the threads are gone, and with them whoever waits for the work.
+        let ready = move |runnable| drop(slices.send(runnable));
+        let (runnable, task) = Builder::new().propagate_panic(true).spawn(|()| work, ready);
+        runnable.schedule();
+        task
+    }
+
+    /// Does `end`, which takes long, behind nothing but its like.
+    pub(crate) fn end(&self, end: impl FnOnce() + Send + 'static) {
+        // Err means that the thread is gone; then `end` is dropped here.
+        drop(self.ends.send(Box::new(end)));
+    }
+
+    /// As [`Apart::end`], and waits until it is done.
+    pub(crate) async fn ended(&self, end: impl FnOnce() + Send + 'static) {
+        let (sender, done) = oneshot::channel();
+        self.end(move || {
+            end();
+            // Err means that nobody waits any more.
+            let _ = sender.send(());
+        });
+        // Err means that it ended in a panic, which was logged.
+        let _ = done.await;
     }
 }
 
-/// Whether this is one of these threads, so that nobody's connection waits for it.
+/// Whether this thread is one of those of guests that compute, so that it may take its time.
 pub(crate) fn is_here() -> bool {
     IS_APART.get()
 }
 
+fn run_slices(ready: &Mutex<Receiver<Runnable>>, runtime: &Handle) {
+    IS_APART.set(true);
+    let _context = runtime.enter();
+    loop {
+        let next = ready.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(runnable) = next else { return };
+        // A guest's own panic goes to whoever waits for it; this is for one in its drop.
+        survive(|| {
+            runnable.run();
+        });
+    }
+}
+
+fn run_ends(ending: &Receiver<End>) {
+    while let Ok(end) = ending.recv() {
+        survive(end);
+    }
+}
+
+/// A thread that ended with a panic would be missing for ever.
+fn survive(work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("the end of a guest failed");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::mpsc;
-
     use super::*;
 
-    #[test]
-    fn its_threads_are_told_from_others_and_it_may_end_on_one_of_them() {
-        let apart = Arc::new(Apart::start().unwrap());
-        let threads = apart.handle().clone();
-        let (sender, receiver) = mpsc::channel();
-        threads.spawn(async move {
-            sender.send(is_here()).unwrap();
-            drop(apart);
-            // A panic would end the task before this.
-            sender.send(is_here()).unwrap();
-        });
-        assert_eq!(receiver.iter().collect::<Vec<_>>(), [true, true]);
+    #[tokio::test]
+    async fn work_is_run_apart_and_dropped_there_when_nobody_wants_it() {
+        let apart = Apart::start().unwrap();
+        assert!(apart.spawn(async { is_here() }).await);
         assert!(!is_here());
+
+        struct TellsWhere(Option<oneshot::Sender<bool>>);
+        impl Drop for TellsWhere {
+            fn drop(&mut self) {
+                let _ = self.0.take().unwrap().send(is_here());
+            }
+        }
+        let (sender, dropped) = oneshot::channel();
+        let held = TellsWhere(Some(sender));
+        let waiting = apart.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        drop(waiting);
+        assert!(dropped.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn panics_reach_who_waits_and_no_thread_is_lost() {
+        let apart = Apart::start().unwrap();
+        for _ in 0..20 {
+            let work = apart.spawn(async { panic!("as it must be") });
+            assert!(tokio::spawn(work).await.unwrap_err().is_panic());
+            apart.ended(|| panic!("as it must be")).await;
+        }
+        let (sender, done) = oneshot::channel();
+        apart.ended(move || sender.send(true).unwrap()).await;
+        assert!(done.await.unwrap() && apart.spawn(async { is_here() }).await);
     }
 }

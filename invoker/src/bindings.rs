@@ -6,4 +6,4 @@ wasmtime::component::bindgen!({
     exports: { default: async },
 });
 
-pub(crate) use exports::mayfly::function::handler::Context as GuestContext;
+pub(crate) use exports::mayfly::function::handler::{Context as GuestContext, Error as HandlerError};

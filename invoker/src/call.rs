@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use cpu_time::ThreadTime;
 use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::apart::Apart;
 use crate::code::Code;
 use crate::instance::InstanceLease;
 use crate::outbound::Outbound;
 use crate::run::Host;
+use crate::slices::{Manners, Sliced};
 use crate::ticker::Running;
-use crate::turn::{Manners, Turn, Turns};
 
 /// What stays the same over the whole of one invocation.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub(crate) struct Call {
     pub(crate) lease: Arc<InstanceLease>,
     deadline: Instant,
     stopwatch: Arc<Stopwatch>,
-    turns: Turns,
+    apart: Arc<Apart>,
     manners: Arc<Manners>,
 }
 
@@ -66,7 +66,7 @@ impl Call {
                 not_counted_us: AtomicU64::new(0),
                 _clock_ticks: host.ticker.enter(),
             }),
-            turns: host.turns.clone(),
+            apart: Arc::clone(&host.apart),
             manners: Arc::clone(&code.manners),
         }
     }
@@ -99,14 +99,16 @@ impl Call {
         bounded.await.ok_or_else(|| self.late())
     }
 
-    /// Runs `work`, which is the guest's, until the deadline and counts its processor time.
-    pub(crate) async fn metered<T>(&self, work: impl Future<Output = T>) -> Result<T, InvokeError> {
-        self.bounded(Metered {
-            work,
-            gauge: &self.gauge,
-            turn: Turn::new(&self.turns, &self.manners),
-        })
-        .await
+    /// Runs `work`, which is the guest's, until the deadline and counts its processor time. What it owns, and the lease, are
+    /// given back when it is gone, which after the deadline may be a slice later. Boxed by the caller, because it is large
+    /// and would be moved into each of the futures around it.
+    pub(crate) async fn metered<T: Send + 'static>(
+        &self,
+        work: Pin<Box<impl Future<Output = T> + Send + 'static>>,
+    ) -> Result<T, InvokeError> {
+        let lease = Arc::clone(&self.lease);
+        self.bounded(Sliced::new(work, lease, &self.apart, &self.manners, &self.gauge))
+            .await
     }
 
     fn late(&self) -> InvokeError {
@@ -152,31 +154,5 @@ impl<F: Future> Future for Bounded<F> {
             Some(alarm) => alarm.poll(context).map(|()| None),
             None => Poll::Pending,
         }
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// Counts the processor time of the thread while `work` is polled.
-    struct Metered<'a, F> {
-        #[pin]
-        work: F,
-        gauge: &'a Gauge,
-        turn: Turn,
-    }
-}
-
-impl<F: Future> Future for Metered<'_, F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let (work, gauge) = (this.work, *this.gauge);
-        this.turn.run(context, |context| {
-            let before = ThreadTime::now();
-            let polled = work.poll(context);
-            let used_ns = u64::try_from(before.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            gauge.add_cpu_ns(used_ns);
-            (polled, used_ns)
-        })
     }
 }

@@ -21,8 +21,8 @@ use crate::config::{CODE_WEIGHT_BYTES_MIN, Config};
 use crate::engine;
 use crate::guest::GuestPre;
 use crate::sealed::Sealed;
+use crate::slices::Manners;
 use crate::state::{self, State};
-use crate::turn::Manners;
 
 /// Whether an instance of a guest can serve a second invocation. Found out by trying, see [`crate::run`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

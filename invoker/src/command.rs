@@ -1,7 +1,9 @@
 //! Running a command guest: the event on standard input, the answer on standard output, a fresh instance every time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use mayfly_invoker_api::{InvokeError, InvokeErrorKind};
+use mayfly_invoker_api::{Gauge, InvokeError, InvokeErrorKind};
 use tokio::time::Instant;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 use wasmtime_wasi::I32Exit;
@@ -9,27 +11,29 @@ use wasmtime_wasi::p2::bindings::{Command, CommandIndices};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use crate::call::{Call, microseconds_since};
+use crate::code::Code;
 use crate::config::ANSWER_BYTES_MAX;
-use crate::guest::Pre;
-use crate::instance::{InstancePool, blame};
+use crate::guest::{GuestPre, Pre};
+use crate::instance::{InstancePool, blame, make_room};
 use crate::run::Host;
 use crate::state::{self, State};
 use crate::store::GuestStore;
 
 /// Runs the command once on `stdin`.
-pub(crate) async fn run(
-    host: &Host,
-    pre: &Pre<CommandIndices>,
-    call: &Call,
-    stdin: Bytes,
-) -> Result<Bytes, InvokeError> {
+pub(crate) async fn run(host: &Arc<Host>, code: &Arc<Code>, call: &Call, stdin: Bytes) -> Result<Bytes, InvokeError> {
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
     let mut store = GuestStore::new(host, guest_state);
     store.data_mut().begin(call);
     store.data_mut().limiter.watch(host.pool.growth());
-    let ended = call.metered(start_and_run(&host.pool, pre, &mut store, call)).await;
-    let ended = ended?;
+    let work = {
+        let (pool, code, gauge) = (Arc::clone(&host.pool), Arc::clone(code), Arc::clone(&call.gauge));
+        async move {
+            let ended = start_and_run(&pool, &code, &mut store, &gauge).await;
+            (store, ended)
+        }
+    };
+    let (store, ended) = call.metered(Box::pin(work)).await?;
     let answer = stdout.contents();
     if answer.len() > ANSWER_BYTES_MAX {
         return Err(too_long());
@@ -63,13 +67,16 @@ fn too_long() -> InvokeError {
 
 async fn start_and_run(
     pool: &InstancePool,
-    pre: &Pre<CommandIndices>,
+    code: &Code,
     store: &mut Store<State>,
-    call: &Call,
+    gauge: &Gauge,
 ) -> wasmtime::Result<Result<(), ()>> {
+    let GuestPre::Command(pre) = &code.guest else {
+        return Err(wasmtime::Error::msg("the function is not a command"));
+    };
     let started = Instant::now();
     let command = instantiate(pool, pre, store).await;
-    call.gauge.add_init_us(microseconds_since(started));
+    gauge.add_init_us(microseconds_since(started));
     command?.wasi_cli_run().call_run(store).await
 }
 
@@ -81,7 +88,7 @@ async fn instantiate(
 ) -> wasmtime::Result<Command> {
     loop {
         match pre.instantiate_async(&mut *store).await {
-            Err(error) if error.is::<PoolConcurrencyLimitError>() && pool.give_up_one() => {}
+            Err(error) if error.is::<PoolConcurrencyLimitError>() && make_room(pool).await => {}
             other => return other,
         }
     }

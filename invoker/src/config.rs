@@ -89,8 +89,7 @@ pub(crate) const UPKEEP_RETRY: Duration = Duration::from_secs(30);
 
 /// How long a guest that computes runs before it gives way. A hundred of them on two cores come round in 50 ms.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(1);
-/// Processor time of a guest's latest slices from which on it computes only in its turn, and the next ones apart; an ordinary
-/// call needs far less.
+/// Processor time of a guest's latest slices from which on it is kept apart; an ordinary call needs far less.
 pub(crate) const SHORT_SLICE_NS_MAX: u64 = 400_000;
 /// Guests of an artifact that are kept apart from the first, after one of them had long slices. Not for ever: memory that the
 /// machine has to find first makes a slice long once.

@@ -1,11 +1,12 @@
 //! Calling an event guest: `mayfly:function/handler`.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mayfly_invoker_api::{Invocation, InvokeError, InvokeErrorKind};
 
-use crate::bindings::GuestContext;
+use crate::bindings::{GuestContext, HandlerError};
 use crate::call::Call;
 use crate::config::ANSWER_BYTES_MAX;
 use crate::instance::{Guest, Instance, blame};
@@ -35,30 +36,33 @@ fn unix_ms_in(duration: Duration) -> u64 {
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+async fn call_handle(
+    instance: &mut Instance,
+    context: Option<&GuestContext>,
+    event: &[u8],
+) -> wasmtime::Result<Result<Vec<u8>, HandlerError>> {
+    let (Guest::Event(handler), Some(context)) = (&instance.guest, context) else {
+        return Err(wasmtime::Error::msg("the function is not an event function"));
+    };
+    let handler = handler.mayfly_function_handler();
+    handler.call_handle(&mut *instance.store, event, context).await
+}
+
 /// Gives `event` to the guest and returns its answer.
 pub(crate) async fn serve(
     mut instance: Instance,
     call: &Call,
-    context: Option<&GuestContext>,
-    event: &[u8],
+    context: Option<&Arc<GuestContext>>,
+    event: Bytes,
 ) -> Result<Bytes, InvokeError> {
     instance.begin(call);
-    let (Guest::Event(handler), Some(context)) = (&instance.guest, context) else {
-        return Err(InvokeError::new(
-            InvokeErrorKind::Internal,
-            "the function is not an event function",
-        ));
+    let context = context.cloned();
+    let work = async move {
+        let called = call_handle(&mut instance, context.as_deref(), &event).await;
+        (instance, called)
     };
-    let work = handler
-        .mayfly_function_handler()
-        .call_handle(&mut *instance.store, event, context);
-    // Boxed, because it is large and would be moved into each of the futures around it.
-    let called = call.metered(Box::pin(work)).await;
-    let answer = match called {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(blame(&error, instance.store.data(), call)),
-        Err(late) => Err(late),
-    };
+    let (mut instance, called) = call.metered(Box::pin(work)).await?;
+    let answer = called.map_err(|error| blame(&error, instance.store.data(), call));
     instance.end();
     let answer = answer?;
     instance.release(&call.lease);

@@ -46,7 +46,7 @@ pub(crate) async fn serve(
         ended = &mut guest => {
             let instance = ended?;
             let response = response_of(head.try_recv().ok())?;
-            return finished(&call.lease, instance, response);
+            return finished(&call.lease, instance, response).await;
         }
         early = &mut head => early,
     };
@@ -71,13 +71,12 @@ async fn run_guest(
     head: oneshot::Sender<Head>,
 ) -> Result<Instance, InvokeError> {
     instance.begin(&call);
-    // Boxed, because it is large and would be moved into each of the futures around it.
-    let called = call.metered(Box::pin(call_handle(&mut instance, request, head))).await;
-    let ended = match called {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(blame(&error, instance.store.data(), &call)),
-        Err(late) => Err(late),
+    let work = async move {
+        let called = call_handle(&mut instance, request, head).await;
+        (instance, called)
     };
+    let (mut instance, called) = call.metered(Box::pin(work)).await?;
+    let ended = called.map_err(|error| blame(&error, instance.store.data(), &call));
     instance.end();
     ended.map(|()| instance)
 }
@@ -142,7 +141,7 @@ fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, Invoke
 }
 
 /// The guest has ended: all that it wrote is here.
-fn finished(
+async fn finished(
     lease: &InstanceLease,
     instance: Instance,
     response: Response<HyperOutgoingBody>,
@@ -156,7 +155,7 @@ fn finished(
         }
         // It left its body open. With the instance the open end goes too, and what was written is all there is.
         None => {
-            drop(instance);
+            instance.gone().await;
             collecting.now_or_never()
         }
     };

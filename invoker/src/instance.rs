@@ -15,6 +15,7 @@ use crate::config::{HOST_BYTES_PER_INSTANCE, LEAK_CHECK_INVOCATIONS};
 use crate::guest::GuestPre;
 use crate::pool::{Lease, Pool};
 use crate::run::Host;
+use crate::slices::Sliced;
 use crate::state::State;
 use crate::store::GuestStore;
 
@@ -41,9 +42,10 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Makes an instance. If all slots are taken, idle instances are given up for it.
-    pub(crate) async fn create(host: &Host, code: &Arc<Code>, call: &Call) -> Result<Self, InvokeError> {
+    pub(crate) async fn create(host: &Arc<Host>, code: &Arc<Code>, call: &Call) -> Result<Self, InvokeError> {
         let started = Instant::now();
-        let created = call.metered(Self::make_for(host, code, call)).await;
+        let work = Self::make_for(Arc::clone(host), Arc::clone(code), call.clone());
+        let created = call.metered(Box::pin(work)).await;
         let init_us = microseconds_since(started);
         call.gauge.add_init_us(init_us);
         let mut instance = created??;
@@ -51,19 +53,22 @@ impl Instance {
         Ok(instance)
     }
 
-    async fn make_for(host: &Host, code: &Arc<Code>, call: &Call) -> Result<Self, InvokeError> {
+    async fn make_for(host: Arc<Host>, code: Arc<Code>, call: Call) -> Result<Self, InvokeError> {
         loop {
-            match Self::instantiate(host, code, &call.target, |state| state.begin(call)).await {
+            let made = Self::instantiate(&host, &code, &call.target, |state| state.begin(&call)).await;
+            let (error, store) = match made {
                 Ok(instance) => return Ok(instance),
-                Err((error, _)) if error.is::<PoolConcurrencyLimitError>() && host.pool.give_up_one() => {}
-                Err((error, store)) => return Err(blame(&error, store.data(), call)),
+                Err(failed) => failed,
+            };
+            if !error.is::<PoolConcurrencyLimitError>() || !make_room(&host.pool).await {
+                return Err(blame(&error, store.data(), &call));
             }
         }
     }
 
     /// Makes an instance before anybody calls.
     pub(crate) async fn create_unused(
-        host: &Host,
+        host: &Arc<Host>,
         code: &Arc<Code>,
         target: &Arc<Target>,
         lease: &InstanceLease,
@@ -71,7 +76,12 @@ impl Instance {
         let started = Instant::now();
         // What it prints and uses before its first call is nobody's.
         let nobody = Arc::new(Gauge::default());
-        let made = Self::instantiate(host, code, target, |state| state.observe(&nobody)).await;
+        let work = {
+            let (host, code) = (Arc::clone(host), Arc::clone(code));
+            let (target, nobody) = (Arc::clone(target), Arc::clone(&nobody));
+            async move { Self::instantiate(&host, &code, &target, |state| state.observe(&nobody)).await }
+        };
+        let made = Sliced::new(Box::pin(work), (), &host.apart, &code.manners, &nobody).await;
         let mut instance = made.map_err(|(error, _)| error)?;
         instance.end();
         lease.measured(instance.count_bytes(), microseconds_since(started));
@@ -120,6 +130,11 @@ impl Instance {
         self.store.data_mut().begin(call);
     }
 
+    /// Drops it; done when its memory and its place are free.
+    pub(crate) async fn gone(self) {
+        self.store.gone().await;
+    }
+
     /// The guest has ended, in whatever way.
     pub(crate) fn end(&mut self) {
         self.store.data_mut().end();
@@ -145,6 +160,13 @@ impl Instance {
         let tried = self.served > 0 && self.target.isolation != Isolation::Function;
         (tried && self.code.reuse() == Reuse::Unproven).then(|| Arc::clone(&self.code))
     }
+}
+
+/// All slots are taken: gives up the idle instance that is worth least. `false` if there is none.
+pub(crate) async fn make_room(pool: &InstancePool) -> bool {
+    let Some(other) = pool.give_up_one() else { return false };
+    other.store.gone().await;
+    true
 }
 
 /// Says in the function's terms why its guest failed. The place of a trap goes to the function's log.

@@ -29,11 +29,11 @@ mod pool;
 mod replay;
 mod run;
 mod sealed;
+mod slices;
 mod snapshot;
 mod state;
 mod store;
 mod ticker;
-mod turn;
 mod upkeep;
 
 use std::fmt;
@@ -53,7 +53,6 @@ use crate::outbound::Outbound;
 use crate::pool::{Pool, Version};
 use crate::run::Host;
 use crate::ticker::Ticker;
-use crate::turn::Turns;
 
 pub use crate::compile::compile_child_main;
 pub use crate::config::{Bounds, Config, MEMORY_BYTES_MAX, Wasi};
@@ -77,7 +76,7 @@ impl fmt::Debug for Invoker {
 pub struct StartError(String);
 
 impl Invoker {
-    /// Starts the engine. Must be called inside a tokio runtime of two threads or more; what it starts ends when the last clone is dropped.
+    /// Starts the engine. Must be called inside a tokio runtime; what it starts ends when the last clone is dropped.
     ///
     /// # Errors
     /// When the machine cannot give the address space or the cache folder.
@@ -94,8 +93,7 @@ impl Invoker {
                     codes,
                     pool: Arc::new(pool),
                     ticker,
-                    turns: Turns::new(),
-                    apart: Apart::start()?,
+                    apart: Arc::new(Apart::start()?),
                     outbound: Arc::new(outbound),
                     upkeep: Notify::new(),
                 }),
@@ -103,9 +101,7 @@ impl Invoker {
         };
         let invoker = start().map_err(|error| StartError(format!("{error:#}")))?;
         tokio::spawn(upkeep::tend(Arc::downgrade(&invoker.host)));
-        // Starting a guest may be long work.
-        let keep_warm = upkeep::keep_warm(Arc::downgrade(&invoker.host));
-        invoker.host.apart.handle().spawn(keep_warm);
+        tokio::spawn(upkeep::keep_warm(Arc::downgrade(&invoker.host)));
         let codes = Arc::clone(&invoker.host.codes);
         tokio::spawn(async move { codes.tidy().await });
         Ok(invoker)

@@ -5,7 +5,6 @@
 //! is run once more on a fresh instance, unless it has sent requests of its own. Nobody's call pays for finding out,
 //! except in time.
 
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use mayfly_invoker_api::{
@@ -13,7 +12,6 @@ use mayfly_invoker_api::{
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::apart::Apart;
 use crate::bindings::GuestContext;
@@ -26,7 +24,6 @@ use crate::outbound::Outbound;
 use crate::pool::{Refused, Version, Want};
 use crate::replay::{self, Replayable};
 use crate::ticker::Ticker;
-use crate::turn::Turns;
 use crate::{command, event, http};
 
 /// What all invocations of one process share.
@@ -35,8 +32,7 @@ pub(crate) struct Host {
     pub(crate) codes: Arc<CodeStore>,
     pub(crate) pool: Arc<InstancePool>,
     pub(crate) ticker: Ticker,
-    pub(crate) turns: Turns,
-    pub(crate) apart: Apart,
+    pub(crate) apart: Arc<Apart>,
     pub(crate) outbound: Arc<Outbound>,
     /// Rings when instances may be missing that are wanted warm.
     pub(crate) upkeep: Notify,
@@ -45,42 +41,23 @@ pub(crate) struct Host {
 /// Runs `invocation` and says how it went.
 pub(crate) async fn run(host: &Arc<Host>, invocation: Invocation) -> Result<Output, InvokeError> {
     let code = code_of(host, invocation.target.code(), &invocation.gauge).await?;
-    if code.manners.are_long() {
-        // Boxed, here and below: what is rare must not make the future of every warm call larger.
-        return Box::pin(run_apart(Arc::clone(host), code, invocation)).await;
-    }
-    run_code(host, &code, invocation).await
-}
-
-/// Runs it on the threads for guests that compute for long. Dropped, it is stopped where it gives way next.
-async fn run_apart(host: Arc<Host>, code: Arc<Code>, invocation: Invocation) -> Result<Output, InvokeError> {
-    let threads = host.apart.handle().clone();
-    let running = threads.spawn(async move { run_code(&host, &code, invocation).await });
-    match AbortOnDropHandle::new(running).await {
-        Ok(ended) => ended,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_stopped) => Err(InvokeError::new(InvokeErrorKind::Cancelled, "the server stops")),
-        },
-    }
-}
-
-async fn run_code(host: &Host, code: &Arc<Code>, invocation: Invocation) -> Result<Output, InvokeError> {
-    let want = want(code, &invocation);
+    let want = want(&code, &invocation);
     let (lease, warm) = lease(host, want, &invocation.target, &invocation.gauge).await?;
-    let call = Call::begin(host, code, &invocation, lease);
-    let context = matches!(code.guest, GuestPre::Event(_)).then(|| event::context(&invocation, call.remaining()));
+    let call = Call::begin(host, &code, &invocation, lease);
+    let context =
+        matches!(code.guest, GuestPre::Event(_)).then(|| Arc::new(event::context(&invocation, call.remaining())));
     match (&code.guest, invocation.input) {
-        (GuestPre::Command(pre), Input::Payload(stdin)) => {
+        (GuestPre::Command(_), Input::Payload(stdin)) => {
             call.gauge.set_start(Start::Cold);
-            Box::pin(command::run(host, pre, &call, stdin))
+            // Boxed, here and below: what is rare must not make the future of every warm call larger.
+            Box::pin(command::run(host, &code, &call, stdin))
                 .await
                 .map(Output::Payload)
         }
         (GuestPre::Http(_) | GuestPre::HttpPreview(_), input @ Input::Http(_))
         | (GuestPre::Event(_), input @ Input::Payload(_)) => match warm {
-            Some(warm) => run_reusing(host, code, &call, context.as_ref(), warm, input).await,
-            None => run_fresh(host, code, &call, context.as_ref(), input).await,
+            Some(warm) => run_reusing(host, &code, &call, context.as_ref(), warm, input).await,
+            None => run_fresh(host, &code, &call, context.as_ref(), input).await,
         },
         _ => Err(wrong_input(call.target.kind)),
     }
@@ -156,10 +133,10 @@ fn wrong_input(kind: Kind) -> InvokeError {
 
 /// A guest that may serve many invocations with one instance, one after the other.
 async fn run_reusing(
-    host: &Host,
+    host: &Arc<Host>,
     code: &Arc<Code>,
     call: &Call,
-    context: Option<&GuestContext>,
+    context: Option<&Arc<GuestContext>>,
     warm: Instance,
     input: Input,
 ) -> Result<Output, InvokeError> {
@@ -196,10 +173,10 @@ async fn run_reusing(
 
 /// The second try of a failed reuse. Only if a fresh instance does better was the reuse to blame.
 async fn rerun(
-    host: &Host,
+    host: &Arc<Host>,
     code: &Arc<Code>,
     call: &Call,
-    context: Option<&GuestContext>,
+    context: Option<&Arc<GuestContext>>,
     input: Input,
 ) -> Result<Output, InvokeError> {
     call.begin_again();
@@ -215,10 +192,10 @@ async fn rerun(
 }
 
 async fn run_fresh(
-    host: &Host,
+    host: &Arc<Host>,
     code: &Arc<Code>,
     call: &Call,
-    context: Option<&GuestContext>,
+    context: Option<&Arc<GuestContext>>,
     input: Input,
 ) -> Result<Output, InvokeError> {
     // Before it is made: its start function is the guest's, and may be all that it ever runs.
@@ -231,12 +208,12 @@ async fn serve(
     instance: Instance,
     start: Start,
     call: &Call,
-    context: Option<&GuestContext>,
+    context: Option<&Arc<GuestContext>>,
     input: Input,
 ) -> Result<Output, InvokeError> {
     call.gauge.set_start(start);
     match input {
         Input::Http(request) => http::serve(instance, call, request).await.map(Output::Http),
-        Input::Payload(event) => event::serve(instance, call, context, &event).await.map(Output::Payload),
+        Input::Payload(event) => event::serve(instance, call, context, event).await.map(Output::Payload),
     }
 }

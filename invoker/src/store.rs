@@ -1,11 +1,11 @@
 //! The store of one guest: every bound set when it is made, and an end that holds up nobody else.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use wasmtime::Store;
 
-use crate::apart;
+use crate::apart::{self, Apart};
 use crate::config::{HANDLES_MAX, HOSTCALL_BYTES_MAX, LARGE_GUEST_BYTES, RESOURCES_MAX};
 use crate::run::Host;
 use crate::state::State;
@@ -13,7 +13,7 @@ use crate::state::State;
 /// A store that gives its memory back where no other call waits for it.
 pub(crate) struct GuestStore {
     store: Option<Store<State>>,
-    apart: Handle,
+    apart: Arc<Apart>,
 }
 
 impl GuestStore {
@@ -31,9 +31,21 @@ impl GuestStore {
         store.epoch_deadline_async_yield_and_update(1);
         Self {
             store: Some(store),
-            apart: host.apart.handle().clone(),
+            apart: Arc::clone(&host.apart),
         }
     }
+
+    /// Drops it; done when its memory and its place are free.
+    pub(crate) async fn gone(mut self) {
+        if let Some(store) = self.store.take_if(|store| takes_long(store)) {
+            self.apart.ended(move || drop(store)).await;
+        }
+    }
+}
+
+/// Whether it is better dropped elsewhere: hundreds of MiB go back to the kernel in one call of a tenth of a second.
+fn takes_long(store: &Store<State>) -> bool {
+    store.data().limiter.memory_bytes() > LARGE_GUEST_BYTES && !apart::is_here()
 }
 
 /// Only the drop takes the store out.
@@ -54,11 +66,9 @@ impl DerefMut for GuestStore {
 }
 
 impl Drop for GuestStore {
-    /// Hundreds of MiB go back to the kernel in one call of a tenth of a second: not on a thread that others wait for.
     fn drop(&mut self) {
-        let Some(store) = self.store.take() else { return };
-        if store.data().limiter.memory_bytes() > LARGE_GUEST_BYTES && !apart::is_here() {
-            self.apart.spawn(async move { drop(store) });
+        if let Some(store) = self.store.take_if(|store| takes_long(store)) {
+            self.apart.end(move || drop(store));
         }
     }
 }

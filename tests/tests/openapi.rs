@@ -1,11 +1,14 @@
 //! The API's own description: complete, true, and nothing in it is open to strangers.
 
+use std::collections::BTreeMap;
+
 use mayfly_tests::{Platform, http_client, on_both_databases};
 use reqwest::Method;
 use serde_json::Value;
 
 on_both_databases!(
     the_document_lists_the_whole_api,
+    every_operation_has_a_name_of_its_own,
     every_route_wants_a_token,
     health_does_not
 );
@@ -74,6 +77,20 @@ async fn the_document_lists_the_whole_api(platform: &mut Platform) {
             "{method} {path}: {problem}"
         );
     }
+}
+
+/// Programs that make clients out of the document name their functions after it.
+async fn every_operation_has_a_name_of_its_own(platform: &mut Platform) {
+    let document = document(platform).await;
+    let mut named = BTreeMap::new();
+    for (method, path) in routes(&document) {
+        let operation = &document["paths"][&path][method.as_str().to_ascii_lowercase()];
+        let name = operation["operationId"].as_str().expect("a name").to_owned();
+        if let Some(other) = named.insert(name.clone(), path.clone()) {
+            panic!("{name} names {method} {path} and {other}");
+        }
+    }
+    assert!(named.len() >= ROUTES.len() - 1, "{named:?}");
 }
 
 async fn every_route_wants_a_token(platform: &mut Platform) {

@@ -54,7 +54,8 @@ impl DigestInPath {
 }
 
 /// Says whether the namespace has this artifact, and the server its bytes.
-#[utoipa::path(get, path = "/v1/ns/{ns}/artifacts/{digest}", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/artifacts/{digest}",
+    operation_id = "get_artifact", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("digest" = String, Path, description = "sha256:<64 hex digits>")),
     responses((status = 200, body = ArtifactView), (status = 404, body = ProblemDocument)))]
 pub(super) async fn get(
@@ -77,7 +78,8 @@ pub(super) fn missing(digest: Digest) -> Problem {
 }
 
 /// Uploads an artifact. It is checked and compiled before anything of it is kept, which can take some seconds.
-#[utoipa::path(put, path = "/v1/ns/{ns}/artifacts/{digest}", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/ns/{ns}/artifacts/{digest}",
+    operation_id = "put_artifact", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("digest" = String, Path, description = "sha256:<64 hex digits>")),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses(

@@ -42,7 +42,8 @@ pub(crate) struct Handled {
 }
 
 /// Queues dead letters again, with all attempts before them.
-#[utoipa::path(post, path = "/v1/ns/{ns}/functions/{name}/dead-letters/redrive", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/functions/{name}/dead-letters/redrive",
+    operation_id = "redrive_dead_letters", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function")),
     request_body = Choice,
     responses((status = 200, body = Handled), (status = 404, body = ProblemDocument)))]
@@ -90,7 +91,8 @@ pub(super) async fn redrive(
 }
 
 /// Throws dead letters away.
-#[utoipa::path(post, path = "/v1/ns/{ns}/functions/{name}/dead-letters/purge", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/functions/{name}/dead-letters/purge",
+    operation_id = "purge_dead_letters", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function")),
     request_body = Choice,
     responses((status = 200, body = Handled), (status = 404, body = ProblemDocument)))]

@@ -191,7 +191,8 @@ impl From<FailedAttempt> for AttemptView {
 }
 
 /// Lists events.
-#[utoipa::path(get, path = "/v1/ns/{ns}/events", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/events",
+    operation_id = "list_events", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), Page),
     responses((status = 200, body = Events), (status = 400, body = ProblemDocument)))]
 pub(super) async fn list(
@@ -230,7 +231,8 @@ fn state_named(name: &str) -> Result<EventState, Problem> {
 }
 
 /// How much waits, runs and was given up in the namespace.
-#[utoipa::path(get, path = "/v1/ns/{ns}/events/summary", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/events/summary",
+    operation_id = "summarize_events", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace")), responses((status = 200, body = Summary)))]
 pub(super) async fn summary(
     State(admin): State<Admin>,
@@ -251,7 +253,8 @@ pub(super) async fn summary(
 }
 
 /// Shows one event.
-#[utoipa::path(get, path = "/v1/ns/{ns}/events/{id}", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/events/{id}",
+    operation_id = "get_event", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("id" = String, Path, description = "Event")),
     responses((status = 200, body = EventDetail), (status = 404, body = ProblemDocument)))]
 pub(super) async fn get(
@@ -270,7 +273,8 @@ pub(super) async fn get(
 }
 
 /// Cancels an event that waits or runs. One that runs is stopped, and its time is billed until then.
-#[utoipa::path(post, path = "/v1/ns/{ns}/events/{id}/cancel", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/events/{id}/cancel",
+    operation_id = "cancel_event", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("id" = String, Path, description = "Event")),
     responses((status = 200, description = "It has ended", body = EventView),
         (status = 202, description = "It is being stopped", body = EventView),

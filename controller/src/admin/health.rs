@@ -17,13 +17,15 @@ pub(crate) struct Health {
 }
 
 /// The process lives. Does not look at the database: a restart would not bring that back.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz",
+    operation_id = "is_alive", responses((status = 200, body = Health)))]
 pub(super) async fn alive() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
 /// The server can run functions and record their usage.
-#[utoipa::path(get, path = "/readyz", responses(
+#[utoipa::path(get, path = "/readyz",
+    operation_id = "is_ready", responses(
     (status = 200, body = Health),
     (status = 503, body = crate::problem::ProblemDocument),
 ))]

@@ -142,7 +142,8 @@ fn milliseconds(us: u64) -> f64 {
 }
 
 /// Lists the invocations of a function. Whatever was answered before this request is in it.
-#[utoipa::path(get, path = "/v1/ns/{ns}/functions/{name}/invocations", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/functions/{name}/invocations",
+    operation_id = "list_invocations", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function"), Page),
     responses((status = 200, body = Invocations), (status = 400, body = ProblemDocument)))]
 pub(super) async fn list(
@@ -180,7 +181,8 @@ pub(super) struct IdInPath {
 }
 
 /// Shows one invocation.
-#[utoipa::path(get, path = "/v1/ns/{ns}/invocations/{id}", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/invocations/{id}",
+    operation_id = "get_invocation", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("id" = String, Path, description = "Invocation")),
     responses((status = 200, body = InvocationView), (status = 404, body = ProblemDocument)))]
 pub(super) async fn get(

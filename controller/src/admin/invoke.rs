@@ -16,7 +16,8 @@ use crate::problem::{Problem, ProblemDocument};
 /// Runs the function on the body of this request and answers what the function answers, byte for byte. With
 /// `Prefer: respond-async` the request becomes an event, and the answer is its id. With an `Idempotency-Key` the first
 /// answer is given again for a day.
-#[utoipa::path(post, path = "/v1/ns/{ns}/functions/{name}/invoke", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/functions/{name}/invoke",
+    operation_id = "invoke_function", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(

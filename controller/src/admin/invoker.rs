@@ -27,7 +27,8 @@ pub(crate) struct CodeView {
 }
 
 /// Says what the invoker has done since it started. A restart compiles nothing: its calls load.
-#[utoipa::path(get, path = "/v1/invoker", security(("bearer" = [])), responses((status = 200, body = InvokerView)))]
+#[utoipa::path(get, path = "/v1/invoker",
+    operation_id = "get_invoker", security(("bearer" = [])), responses((status = 200, body = InvokerView)))]
 pub(super) async fn get(State(admin): State<Admin>) -> Json<InvokerView> {
     let counters = admin.parts.invoker.code_counters();
     Json(InvokerView {

@@ -59,7 +59,8 @@ impl From<LogLine> for LogEntryView {
 }
 
 /// Shows what the function printed. Output can be read when its invocation has ended.
-#[utoipa::path(get, path = "/v1/ns/{ns}/functions/{name}/logs", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/functions/{name}/logs",
+    operation_id = "list_logs", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function"), Page),
     responses((status = 200, body = Logs), (status = 400, body = ProblemDocument)))]
 pub(super) async fn list(

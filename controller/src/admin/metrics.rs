@@ -11,7 +11,8 @@ use crate::problem::Problem;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Numbers for whoever watches the server, in the text format of OpenMetrics.
-#[utoipa::path(get, path = "/metrics", security(("bearer" = [])),
+#[utoipa::path(get, path = "/metrics",
+    operation_id = "get_metrics", security(("bearer" = [])),
     responses((status = 200, description = "All numbers", body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn get(State(admin): State<Admin>) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
     let text = admin

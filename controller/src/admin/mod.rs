@@ -155,7 +155,8 @@ impl Answer for Api {
 struct Peer(SocketAddr);
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "The OpenAPI document of this API")))]
+#[utoipa::path(get, path = "/openapi.json",
+    operation_id = "get_openapi", responses((status = 200, description = "The OpenAPI document of this API")))]
 async fn openapi(Extension(document): Extension<Arc<utoipa::openapi::OpenApi>>) -> Json<utoipa::openapi::OpenApi> {
     Json((*document).clone())
 }

@@ -173,7 +173,8 @@ impl From<CronTrigger> for TriggerView {
 }
 
 /// Makes a trigger.
-#[utoipa::path(post, path = "/v1/ns/{ns}/triggers", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/triggers",
+    operation_id = "create_trigger", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace")), request_body = NewTrigger,
     responses((status = 201, body = TriggerView), (status = 400, body = ProblemDocument),
         (status = 404, description = "There is no such function", body = ProblemDocument),
@@ -271,7 +272,8 @@ fn checked(new: &NewTrigger) -> Result<Timing, Problem> {
 }
 
 /// Lists the triggers.
-#[utoipa::path(get, path = "/v1/ns/{ns}/triggers", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/triggers",
+    operation_id = "list_triggers", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), Page),
     responses((status = 200, body = Triggers), (status = 400, body = ProblemDocument)))]
 pub(super) async fn list(
@@ -296,7 +298,8 @@ pub(super) async fn list(
 }
 
 /// Shows a trigger.
-#[utoipa::path(get, path = "/v1/ns/{ns}/triggers/{name}", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/triggers/{name}",
+    operation_id = "get_trigger", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Trigger")),
     responses((status = 200, body = TriggerView), (status = 404, body = ProblemDocument)))]
 pub(super) async fn get(
@@ -310,7 +313,8 @@ pub(super) async fn get(
 }
 
 /// Deletes a trigger. Events that it has made stay.
-#[utoipa::path(delete, path = "/v1/ns/{ns}/triggers/{name}", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/ns/{ns}/triggers/{name}",
+    operation_id = "delete_trigger", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Trigger")),
     responses((status = 204, description = "It is gone"), (status = 404, body = ProblemDocument)))]
 pub(super) async fn delete(
@@ -327,7 +331,8 @@ pub(super) async fn delete(
 }
 
 /// Lets a trigger fire from now on.
-#[utoipa::path(post, path = "/v1/ns/{ns}/triggers/{name}/enable", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/triggers/{name}/enable",
+    operation_id = "enable_trigger", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Trigger")),
     responses((status = 200, body = TriggerView), (status = 404, body = ProblemDocument)))]
 pub(super) async fn enable(
@@ -339,7 +344,8 @@ pub(super) async fn enable(
 }
 
 /// Lets a trigger fire no more. Ticks until it is enabled again are not made up for.
-#[utoipa::path(post, path = "/v1/ns/{ns}/triggers/{name}/disable", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/triggers/{name}/disable",
+    operation_id = "disable_trigger", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Trigger")),
     responses((status = 200, body = TriggerView), (status = 404, body = ProblemDocument)))]
 pub(super) async fn disable(
@@ -351,7 +357,8 @@ pub(super) async fn disable(
 }
 
 /// Fires a trigger now, enabled or not, beside its schedule.
-#[utoipa::path(post, path = "/v1/ns/{ns}/triggers/{name}/fire", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/triggers/{name}/fire",
+    operation_id = "fire_trigger", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Trigger")),
     responses((status = 202, body = Fired), (status = 404, body = ProblemDocument)))]
 pub(super) async fn fire(

@@ -90,7 +90,8 @@ fn gb_seconds(mib_ms: u64) -> f64 {
 }
 
 /// Sums up the usage of a namespace. Whatever was answered before this request is in it.
-#[utoipa::path(get, path = "/v1/ns/{ns}/usage", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/usage",
+    operation_id = "get_usage", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), Query),
     responses((status = 200, body = Usage), (status = 400, body = ProblemDocument)))]
 pub(super) async fn get(

@@ -25,7 +25,8 @@ pub(crate) struct WebhookSecret {
 }
 
 /// Shows the secret. It is made when somebody asks first, or when the first webhook is sent.
-#[utoipa::path(get, path = "/v1/ns/{ns}/webhook-secret", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/webhook-secret",
+    operation_id = "get_webhook_secret", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace")),
     responses((status = 200, body = WebhookSecret), (status = 404, body = ProblemDocument)))]
 pub(super) async fn get(State(admin): State<Admin>, InNamespace(namespace): InNamespace) -> Result<Response, Problem> {
@@ -34,7 +35,8 @@ pub(super) async fn get(State(admin): State<Admin>, InNamespace(namespace): InNa
 }
 
 /// Makes a new secret. The one before it signs, too, for 24 hours; the one before that does not any more.
-#[utoipa::path(post, path = "/v1/ns/{ns}/webhook-secret/rotate", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/ns/{ns}/webhook-secret/rotate",
+    operation_id = "rotate_webhook_secret", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace")),
     responses((status = 200, body = WebhookSecret), (status = 404, body = ProblemDocument)))]
 pub(super) async fn rotate(

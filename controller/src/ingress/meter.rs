@@ -142,7 +142,11 @@ impl Meter {
     }
 
     fn record(&self, open: &Open, ending: Ending<'_>) -> InvocationRecord {
-        let elapsed_us = || u64::try_from(open.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // It may still run, after its client has gone: then its time is all but the platform's.
+        let elapsed_us = || {
+            let all_us = u64::try_from(open.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
+            all_us.saturating_sub(self.gauge.queue_us() + self.gauge.code_us())
+        };
         let duration_us = self.gauge.duration_us().unwrap_or_else(elapsed_us);
         let (error, http_status, billed) = match ending {
             Ending::Answered { http_status } => (None, http_status, true),

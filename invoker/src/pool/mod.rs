@@ -175,11 +175,10 @@ impl<T> Pool<T> {
         self.lock().warm.let_go(those, &mut given_up);
     }
 
-    /// Drops the idle instance that is worth least; false if there is none.
-    pub(crate) fn give_up_one(&self) -> bool {
+    /// Gives up the idle instance that is worth least, if there is one.
+    pub(crate) fn give_up_one(&self) -> Option<T> {
         let now = self.now();
-        let given_up = self.lock().warm.give_up_one(now);
-        given_up.is_some()
+        self.lock().warm.give_up_one(now)
     }
 
     /// Drops what was idle for too long, and what has no room: `resident_bytes` is the memory of all instances that is

@@ -119,6 +119,28 @@ async fn bulk_instructions() {
     }
 }
 
+/// G3 for those who share its threads: a function that is known to compute for long, too, and only waits now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bulk_instructions_beside_their_like() {
+    const WAITS: usize = 5;
+    let arena = Arena::with_attacker(&["--timeout", "1s"]).await;
+    let flags = ["--memory", "512", "--timeout", "3s"];
+    arena.deploy_wat("fill-forever", &flags).await.ok();
+    let slowest = arena
+        .endures("G3", async || {
+            call_at_once(&arena, "/attacker/spin", 1).await;
+            let fills = call_at_once(&arena, "/fill-forever", 2);
+            tokio::join!(slowest_wait(&arena, WAITS), fills).0
+        })
+        .await;
+    Arena::report(
+        "G3",
+        &format!("2 fill-forever, and {WAITS} waits of 50 ms by a function that has computed for long before"),
+        &format!("the slowest wait took {} ms", slowest.as_millis()),
+        "200 within the time limit of 1 s",
+    );
+}
+
 /// G16. Work after the answer: it is part of the call, so it is billed and ends at the time limit. There is no
 /// `task.return` in WASI 0.2; the nearest to it is a guest that goes on after it has finished its body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,6 +197,22 @@ async fn call_at_once(arena: &Arena, path: &str, count: usize) -> u128 {
         assert_eq!(*status, 504);
     }
     ended[(count * 99).div_ceil(100) - 1].1
+}
+
+/// Waits of 50 ms one after the other: how long the slowest one took, or which one did not end well.
+async fn slowest_wait(arena: &Arena, count: usize) -> Result<Duration, String> {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..count {
+        let began = Instant::now();
+        let wait = arena.platform.request(Method::POST, "/attacker/sleep?ms=50").send();
+        let status = wait.await.expect("the server answers").status();
+        let took = began.elapsed();
+        if status != 200 {
+            return Err(format!("a wait of 50 ms ended with {status} after {took:?}"));
+        }
+        slowest = slowest.max(took);
+    }
+    Ok(slowest)
 }
 
 /// Sends the head of requests and no body.

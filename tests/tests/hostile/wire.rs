@@ -29,6 +29,9 @@ async fn guests_that_lie_about_length() {
         ("said=5&written=2&unfinished=1", 2),
         ("said=&written=5&unfinished=1", 5),
         ("said=5&written=9&chunked=1", 9),
+        // What is large is let go of elsewhere, and is waited for.
+        ("said=&written=5&unfinished=1&unflushed=1", 5),
+        ("said=&written=5&unfinished=1&unflushed=1&mib=20", 5),
     ];
     let (whole, cut) = arena
         .endures("H2", async || {

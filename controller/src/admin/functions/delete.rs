@@ -9,7 +9,8 @@ use crate::code::Code;
 use crate::problem::{Problem, ProblemDocument};
 
 /// Deletes a function and all its versions. What it has used stays in the ledger.
-#[utoipa::path(delete, path = "/v1/ns/{ns}/functions/{name}", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/ns/{ns}/functions/{name}",
+    operation_id = "delete_function", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function")),
     responses((status = 204, description = "It is gone"), (status = 404, body = ProblemDocument)))]
 pub(in crate::admin) async fn delete(

@@ -42,7 +42,8 @@ pub(crate) struct Deployed {
 }
 
 /// Deploys an artifact: makes a new version, unless the latest one has the same artifact and configuration.
-#[utoipa::path(put, path = "/v1/ns/{ns}/functions/{name}", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/ns/{ns}/functions/{name}",
+    operation_id = "deploy_function", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function")),
     request_body = Deployment,
     responses(

@@ -87,7 +87,8 @@ impl From<Version> for VersionView {
 }
 
 /// Shows a function and its versions.
-#[utoipa::path(get, path = "/v1/ns/{ns}/functions/{name}", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/functions/{name}",
+    operation_id = "get_function", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), ("name" = String, Path, description = "Function")),
     responses((status = 200, body = FunctionDetail), (status = 404, body = ProblemDocument)))]
 pub(in crate::admin) async fn get(

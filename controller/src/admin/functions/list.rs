@@ -34,7 +34,8 @@ pub(crate) struct Functions {
 }
 
 /// Lists the functions of a namespace.
-#[utoipa::path(get, path = "/v1/ns/{ns}/functions", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/ns/{ns}/functions",
+    operation_id = "list_functions", security(("bearer" = [])),
     params(("ns" = String, Path, description = "Namespace"), Page),
     responses((status = 200, body = Functions), (status = 404, body = ProblemDocument)))]
 pub(in crate::admin) async fn list(

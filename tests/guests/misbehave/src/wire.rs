@@ -7,6 +7,7 @@ use wasip2::io::streams::StreamError;
 
 use crate::answer::Answer;
 use crate::request::{Wish, method};
+use crate::take_memory;
 
 /// Says how long its answer is, whatever it writes.
 pub(crate) fn lie_about_length(wish: &Wish, out: ResponseOutparam) {
@@ -22,9 +23,15 @@ pub(crate) fn lie_about_length(wish: &Wish, out: ResponseOutparam) {
     let body = response.body().expect("the body was not taken before");
     ResponseOutparam::set(out, Ok(response));
     let stream = body.write().expect("the stream was not taken before");
+    take_memory(wish.number("mib", 0));
     let written = wish.number("written", 0);
     for _ in 0..written {
-        if stream.blocking_write_and_flush(b"w").is_err() {
+        // Without a flush it never gives way: all that it wrote is there when it ends.
+        let wrote = match wish.number("unflushed", 0) {
+            0 => stream.blocking_write_and_flush(b"w"),
+            _ => stream.check_write().and_then(|_room| stream.write(b"w")),
+        };
+        if wrote.is_err() {
             break;
         }
     }
