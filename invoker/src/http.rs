@@ -16,6 +16,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use mayfly_invoker_api::{Body, InvokeError, InvokeErrorKind};
 use tokio::sync::oneshot;
+use tokio::task::coop::has_budget_remaining;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -234,6 +235,27 @@ struct GuestBody {
     guest: Option<AbortOnDropHandle<Result<(), InvokeError>>>,
 }
 
+impl GuestBody {
+    /// Waits for the guest's end, if it is not known yet. How it has ended counts more than what became of its body.
+    fn poll_guest(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(guest) = &mut self.guest else {
+            return Poll::Ready(());
+        };
+        let ended = ready!(Pin::new(guest).poll(context));
+        self.guest = None;
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.failed = Some(error),
+            Err(panicked) => {
+                tracing::error!(%panicked, "the task of a streaming guest failed");
+                let message = "the platform failed while the response was streaming";
+                self.failed = Some(InvokeError::new(InvokeErrorKind::Internal, message));
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
 impl http_body::Body for GuestBody {
     type Data = Bytes;
     type Error = InvokeError;
@@ -242,27 +264,24 @@ impl http_body::Body for GuestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
-        if let Some(frames) = &mut self.frames {
-            match ready!(Pin::new(frames).poll_frame(context)) {
-                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Some(Err(error)) => self.failed = Some(unfinished(&error)),
-                None => {}
+        while let Some(frames) = &mut self.frames {
+            match Pin::new(frames).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Poll::Ready(Some(Err(error))) => self.failed = Some(unfinished(&error)),
+                Poll::Ready(None) => {}
+                // There may be more: this task has had its share and is polled again.
+                Poll::Pending if !has_budget_remaining() => return Poll::Pending,
+                Poll::Pending if self.guest.is_some() => {
+                    ready!(self.poll_guest(context));
+                    // It may have written before it ended.
+                    continue;
+                }
+                // Left open by a guest whose instance goes on to serve others: what was written is all there is.
+                Poll::Pending => {}
             }
             self.frames = None;
         }
-        if let Some(guest) = &mut self.guest {
-            let ended = ready!(Pin::new(guest).poll(context));
-            self.guest = None;
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => self.failed = Some(error),
-                Err(panicked) => {
-                    tracing::error!(%panicked, "the task of a streaming guest failed");
-                    let message = "the platform failed while the response was streaming";
-                    self.failed = Some(InvokeError::new(InvokeErrorKind::Internal, message));
-                }
-            }
-        }
+        ready!(self.poll_guest(context));
         Poll::Ready(self.failed.take().map(Err))
     }
 }

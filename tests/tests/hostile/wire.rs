@@ -29,9 +29,8 @@ async fn guests_that_lie_about_length() {
         ("said=5&written=2&unfinished=1", 2),
         ("said=&written=5&unfinished=1", 5),
         ("said=5&written=9&chunked=1", 9),
-        // What is large is let go of elsewhere, and is waited for.
         ("said=&written=5&unfinished=1&unflushed=1", 5),
-        ("said=&written=5&unfinished=1&unflushed=1&mib=20", 5),
+        ("said=&written=5&open=1&unflushed=1", 5),
     ];
     let (whole, cut) = arena
         .endures("H2", async || {
@@ -66,6 +65,32 @@ async fn guests_that_lie_about_length() {
         ),
         &format!("{whole} second requests with their own answer, {cut} connections cut with the first, 0 mixed up"),
         "0",
+    );
+}
+
+/// H2 once more: a guest that leaves its answer open, in an instance that goes on to serve others. Its end is the answer's
+/// end, also where a large guest is let go of elsewhere and that has to be waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_left_open() {
+    const EACH: usize = 20;
+    let arena = Arena::with_attacker(&["--isolation", "function"]).await;
+    for number in 0..2 * EACH {
+        let mib = if number < EACH { 1 } else { 20 };
+        let grown = arena.platform.get(&format!("/attacker/memory?mib={mib}")).await;
+        assert_eq!(grown.status, 200, "{}", grown.text());
+        let left_open = "/attacker/lie?said=&written=5&open=1&unflushed=1";
+        let answer = arena.platform.get(left_open).await;
+        assert_eq!(answer.header("mayfly-start"), "warm");
+        assert_eq!((answer.status, answer.text()), (200, "wwwww".to_owned()), "{mib} MiB");
+    }
+    Arena::report(
+        "H2",
+        &format!(
+            "{} answers that are left open, half of them by a guest of 20 MiB",
+            2 * EACH
+        ),
+        "all ended with their guest, with all that was written",
+        "all",
     );
 }
 

@@ -79,7 +79,7 @@ fn echo(request: IncomingRequest, out: ResponseOutparam) {
     answer.end();
 }
 
-pub(crate) fn take_memory(mib: u64) {
+fn take_memory(mib: u64) {
     let bytes = usize::try_from(mib).expect("more than there can be") * MIB;
     let mut memory = vec![0_u8; bytes];
     for page in memory.chunks_mut(PAGE_BYTES) {

@@ -7,7 +7,6 @@ use wasip2::io::streams::StreamError;
 
 use crate::answer::Answer;
 use crate::request::{Wish, method};
-use crate::take_memory;
 
 /// Says how long its answer is, whatever it writes.
 pub(crate) fn lie_about_length(wish: &Wish, out: ResponseOutparam) {
@@ -23,20 +22,19 @@ pub(crate) fn lie_about_length(wish: &Wish, out: ResponseOutparam) {
     let body = response.body().expect("the body was not taken before");
     ResponseOutparam::set(out, Ok(response));
     let stream = body.write().expect("the stream was not taken before");
-    take_memory(wish.number("mib", 0));
-    let written = wish.number("written", 0);
-    for _ in 0..written {
-        // Without a flush it never gives way: all that it wrote is there when it ends.
-        let wrote = match wish.number("unflushed", 0) {
-            0 => stream.blocking_write_and_flush(b"w"),
-            _ => stream.check_write().and_then(|_room| stream.write(b"w")),
-        };
-        if wrote.is_err() {
-            break;
-        }
+    let written = vec![b'w'; usize::try_from(wish.number("written", 0)).expect("a size")];
+    if wish.number("unflushed", 0) > 0 {
+        // It never gives way: all that it wrote is there when it ends.
+        let _ = stream.check_write().and_then(|_room| stream.write(&written));
+    } else {
+        let _ = written
+            .chunks(1)
+            .try_for_each(|byte| stream.blocking_write_and_flush(byte));
     }
     drop(stream);
-    if wish.number("unfinished", 0) == 0 {
+    if wish.number("open", 0) > 0 {
+        std::mem::forget(body);
+    } else if wish.number("unfinished", 0) == 0 {
         // The host may find that the length does not hold; it is for the client to see what it makes of that.
         let _ = OutgoingBody::finish(body, None);
     }
