@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::io;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, available_parallelism};
@@ -28,6 +29,8 @@ pub(crate) struct Apart {
     slices: Sender<Runnable>,
     /// What is to be ended. Bounded by the slots of the engine's pool.
     ends: Sender<End>,
+    /// How much of it is not done yet.
+    ending: AtomicUsize,
 }
 
 type End = Box<dyn FnOnce() + Send>;
@@ -45,10 +48,14 @@ impl Apart {
             let work = move || run_slices(&ready, &runtime);
             thread::Builder::new().name("guests".to_owned()).spawn(work)?;
         }
-        let (ends, ending) = channel();
-        let work = move || run_ends(&ending);
+        let (ends, wanted) = channel();
+        let work = move || run_ends(&wanted);
         thread::Builder::new().name("guest-ends".to_owned()).spawn(work)?;
-        Ok(Self { slices, ends })
+        Ok(Self {
+            slices,
+            ends,
+            ending: AtomicUsize::new(0),
+        })
     }
 
     /// Runs `work` on these threads. When the task is dropped, `work` is dropped where it would have been run next.
@@ -61,22 +68,42 @@ impl Apart {
         task
     }
 
-    /// Does `end`, which takes long, behind nothing but its like.
-    pub(crate) fn end(&self, end: impl FnOnce() + Send + 'static) {
-        // Err means that the thread is gone; then `end` is dropped here.
-        drop(self.ends.send(Box::new(end)));
+    /// Drops `what`, which takes long, behind nothing but its like.
+    pub(crate) fn end(self: &Arc<Self>, what: impl Send + 'static) {
+        let end = Ending::of(self);
+        // Err means that the thread is gone; then it is dropped here.
+        drop(self.ends.send(Box::new(move || {
+            drop(what);
+            drop(end);
+        })));
     }
 
-    /// As [`Apart::end`], and waits until it is done.
-    pub(crate) async fn ended(&self, end: impl FnOnce() + Send + 'static) {
-        let (sender, done) = oneshot::channel();
-        self.end(move || {
-            end();
-            // Err means that nobody waits any more.
-            let _ = sender.send(());
-        });
-        // Err means that it ended in a panic, which was logged.
+    /// Waits until all is dropped that was to be until now. `false` if there is nothing.
+    pub(crate) async fn all_ended(&self) -> bool {
+        if self.ending.load(SeqCst) == 0 {
+            return false;
+        }
+        let (sender, done) = oneshot::channel::<()>();
+        drop(self.ends.send(Box::new(move || drop(sender))));
+        // Err is what is waited for: the other end is dropped.
         let _ = done.await;
+        true
+    }
+}
+
+/// Counts one end, until it is done.
+struct Ending(Arc<Apart>);
+
+impl Ending {
+    fn of(apart: &Arc<Apart>) -> Self {
+        apart.ending.fetch_add(1, SeqCst);
+        Self(Arc::clone(apart))
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ending.fetch_sub(1, SeqCst);
     }
 }
 
@@ -91,21 +118,19 @@ fn run_slices(ready: &Mutex<Receiver<Runnable>>, runtime: &Handle) {
     loop {
         let next = ready.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(runnable) = next else { return };
-        // A guest's own panic goes to whoever waits for it; this is for one in its drop.
-        survive(|| {
-            runnable.run();
-        });
+        // A panic goes to whoever waits for the task.
+        runnable.run();
     }
 }
 
-fn run_ends(ending: &Receiver<End>) {
-    while let Ok(end) = ending.recv() {
+fn run_ends(wanted: &Receiver<End>) {
+    while let Ok(end) = wanted.recv() {
         survive(end);
     }
 }
 
-/// A thread that ended with a panic would be missing for ever.
-fn survive(work: impl FnOnce()) {
+/// For the end of a guest: its thread would be missing for ever, or the process would end with it.
+pub(crate) fn survive(work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
         tracing::error!("the end of a guest failed");
     }
@@ -137,16 +162,26 @@ mod tests {
         assert!(dropped.await.unwrap());
     }
 
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("as it must be");
+        }
+    }
+
     #[tokio::test]
     async fn panics_reach_who_waits_and_no_thread_is_lost() {
-        let apart = Apart::start().unwrap();
+        let apart = Arc::new(Apart::start().unwrap());
+        assert!(!apart.all_ended().await);
         for _ in 0..20 {
             let work = apart.spawn(async { panic!("as it must be") });
             assert!(tokio::spawn(work).await.unwrap_err().is_panic());
-            apart.ended(|| panic!("as it must be")).await;
+            apart.end(Panics);
         }
-        let (sender, done) = oneshot::channel();
-        apart.ended(move || sender.send(true).unwrap()).await;
-        assert!(done.await.unwrap() && apart.spawn(async { is_here() }).await);
+        let (sender, dropped) = oneshot::channel::<()>();
+        apart.end(sender);
+        assert!(dropped.await.is_err() && apart.spawn(async { is_here() }).await);
+        while apart.all_ended().await {}
     }
 }

@@ -42,11 +42,19 @@ struct Stopwatch {
     _clock_ticks: Running,
 }
 
+impl Stopwatch {
+    fn stop(&self) {
+        if self.gauge.duration_us().is_none() {
+            let not_counted_us = self.not_counted_us.load(Relaxed);
+            let all_us = microseconds_since(self.started);
+            self.gauge.finish(all_us.saturating_sub(not_counted_us));
+        }
+    }
+}
+
 impl Drop for Stopwatch {
     fn drop(&mut self) {
-        let not_counted_us = self.not_counted_us.load(Relaxed);
-        self.gauge
-            .finish(microseconds_since(self.started).saturating_sub(not_counted_us));
+        self.stop();
     }
 }
 
@@ -99,19 +107,20 @@ impl Call {
         bounded.await.ok_or_else(|| self.late())
     }
 
-    /// Runs `work`, which is the guest's, until the deadline and counts its processor time. What it owns, and the lease, are
-    /// given back when it is gone, which after the deadline may be a slice later. Boxed by the caller, because it is large
-    /// and would be moved into each of the futures around it.
+    /// Runs `work`, which is the guest's, until the deadline and counts its processor time. What it owns is given back when
+    /// it is gone, which after the deadline may be a slice later. The caller boxes what is large: it would be moved into
+    /// each of the futures around it.
     pub(crate) async fn metered<T: Send + 'static>(
         &self,
-        work: Pin<Box<impl Future<Output = T> + Send + 'static>>,
+        work: impl Future<Output = T> + Unpin + Send + 'static,
     ) -> Result<T, InvokeError> {
-        let lease = Arc::clone(&self.lease);
-        self.bounded(Sliced::new(work, lease, &self.apart, &self.manners, &self.gauge))
+        self.bounded(Sliced::new(work, &self.apart, &self.manners, &self.gauge))
             .await
     }
 
     fn late(&self) -> InvokeError {
+        // The guest may be in a slice still, and hold a part of the call until it gives way.
+        self.stopwatch.stop();
         let seconds = self.target.limits.timeout.as_secs_f64();
         InvokeError::new(
             InvokeErrorKind::DeadlineExceeded,

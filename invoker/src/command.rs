@@ -14,7 +14,7 @@ use crate::call::{Call, microseconds_since};
 use crate::code::Code;
 use crate::config::ANSWER_BYTES_MAX;
 use crate::guest::{GuestPre, Pre};
-use crate::instance::{InstancePool, blame, make_room};
+use crate::instance::{blame, make_room};
 use crate::run::Host;
 use crate::state::{self, State};
 use crate::store::GuestStore;
@@ -23,13 +23,13 @@ use crate::store::GuestStore;
 pub(crate) async fn run(host: &Arc<Host>, code: &Arc<Code>, call: &Call, stdin: Bytes) -> Result<Bytes, InvokeError> {
     let stdout = state::answer_pipe();
     let guest_state = State::for_command(&call.target, MemoryInputPipe::new(stdin), stdout.clone());
-    let mut store = GuestStore::new(host, guest_state);
+    let mut store = GuestStore::new(host, &call.lease, guest_state);
     store.data_mut().begin(call);
     store.data_mut().limiter.watch(host.pool.growth());
     let work = {
-        let (pool, code, gauge) = (Arc::clone(&host.pool), Arc::clone(code), Arc::clone(&call.gauge));
+        let (host, code, gauge) = (Arc::clone(host), Arc::clone(code), Arc::clone(&call.gauge));
         async move {
-            let ended = start_and_run(&pool, &code, &mut store, &gauge).await;
+            let ended = start_and_run(&host, &code, &mut store, &gauge).await;
             (store, ended)
         }
     };
@@ -66,7 +66,7 @@ fn too_long() -> InvokeError {
 }
 
 async fn start_and_run(
-    pool: &InstancePool,
+    host: &Host,
     code: &Code,
     store: &mut Store<State>,
     gauge: &Gauge,
@@ -75,20 +75,16 @@ async fn start_and_run(
         return Err(wasmtime::Error::msg("the function is not a command"));
     };
     let started = Instant::now();
-    let command = instantiate(pool, pre, store).await;
+    let command = instantiate(host, pre, store).await;
     gauge.add_init_us(microseconds_since(started));
     command?.wasi_cli_run().call_run(store).await
 }
 
 /// If all slots are taken, idle instances are given up for this one.
-async fn instantiate(
-    pool: &InstancePool,
-    pre: &Pre<CommandIndices>,
-    store: &mut Store<State>,
-) -> wasmtime::Result<Command> {
+async fn instantiate(host: &Host, pre: &Pre<CommandIndices>, store: &mut Store<State>) -> wasmtime::Result<Command> {
     loop {
         match pre.instantiate_async(&mut *store).await {
-            Err(error) if error.is::<PoolConcurrencyLimitError>() && make_room(pool).await => {}
+            Err(error) if error.is::<PoolConcurrencyLimitError>() && make_room(host).await => {}
             other => return other,
         }
     }

@@ -12,11 +12,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, Full};
 use mayfly_invoker_api::{Body, InvokeError, InvokeErrorKind};
 use tokio::sync::oneshot;
-use tokio::task::coop::has_budget_remaining;
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -38,48 +38,64 @@ pub(crate) async fn serve(
     call: &Call,
     request: Request<Body>,
 ) -> Result<Response<Body>, InvokeError> {
-    let (head_sender, mut head) = oneshot::channel();
+    let (early_sender, mut early) = oneshot::channel();
     let on_trial = instance.on_trial();
-    let mut guest = Box::pin(run_guest(instance, call.clone(), request, head_sender));
-    let early = tokio::select! {
+    let mut guest = Box::pin(run_guest(instance, call.clone(), request, early_sender));
+    let ended = tokio::select! {
         // The guest first: most have answered and ended by the time it gives way.
         biased;
-        ended = &mut guest => {
-            let instance = ended?;
-            let response = response_of(head.try_recv().ok())?;
-            return finished(&call.lease, instance, response).await;
-        }
-        early = &mut head => early,
+        ended = &mut guest => ended?,
+        head = &mut early => match head {
+            Ok(head) => {
+                let response = response_of(Some(head))?;
+                return Ok(streaming(Arc::clone(&call.lease), guest, on_trial, response));
+            }
+            // It has ended on another thread, or is about to.
+            Err(_closed) => guest.await?,
+        },
     };
-    match early {
-        Ok(head) => {
-            let response = response_of(Some(head))?;
-            Ok(streaming(Arc::clone(&call.lease), guest, on_trial, response))
-        }
-        // The guest dropped its outparam without an answer; what it does after that does not matter.
-        Err(_dropped) => {
-            guest.await?;
-            response_of(None).map(|never: Response<HyperOutgoingBody>| never.map(convert))
-        }
-    }
+    let (instance, head) = ended;
+    let response = response_of(head.or_else(|| early.try_recv().ok()))?;
+    finished(&call.lease, instance, response).await
 }
 
-/// Runs the guest to its end, whatever becomes of its answer. Gives the instance back if that was a good end.
+/// Runs the guest to its end, whatever becomes of its answer. Gives the instance back if that was a good end, with the head
+/// of its answer, if that was not given to `early` before. It is given there when the guest gives way: a guest on another
+/// thread that answers and then fails in one go has not answered.
 async fn run_guest(
     mut instance: Instance,
     call: Call,
     request: Request<Body>,
-    head: oneshot::Sender<Head>,
-) -> Result<Instance, InvokeError> {
+    early: oneshot::Sender<Head>,
+) -> Result<(Instance, Option<Head>), InvokeError> {
     instance.begin(&call);
-    let work = async move {
-        let called = call_handle(&mut instance, request, head).await;
+    let (sender, mut head) = oneshot::channel();
+    // Boxed, because it is large and would be moved into each of the futures around it.
+    let mut work = Box::pin(async move {
+        let called = call_handle(&mut instance, request, sender).await;
         (instance, called)
-    };
-    let (mut instance, called) = call.metered(Box::pin(work)).await?;
+    });
+    let mut early = Some(early);
+    let slices = poll_fn(move |context| {
+        let polled = work.as_mut().poll(context);
+        let head = head.try_recv().ok();
+        let Poll::Ready((instance, called)) = polled else {
+            if let Some(head) = head
+                && let Some(early) = early.take()
+            {
+                // Err means that the client has gone.
+                let _ = early.send(head);
+            }
+            return Poll::Pending;
+        };
+        Poll::Ready((instance, called, head))
+    });
+    let (mut instance, called, head) = call.metered(slices).await?;
     let ended = called.map_err(|error| blame(&error, instance.store.data(), &call));
-    instance.end();
-    ended.map(|()| instance)
+    if !instance.may_pass_on() || ended.is_err() {
+        instance.end();
+    }
+    ended.map(|()| (instance, head))
 }
 
 async fn call_handle(
@@ -143,12 +159,23 @@ fn response_of(head: Option<Head>) -> Result<Response<HyperOutgoingBody>, Invoke
 
 /// The guest has ended: all that it wrote is here.
 async fn finished(
-    lease: &InstanceLease,
+    lease: &Arc<InstanceLease>,
     instance: Instance,
     response: Response<HyperOutgoingBody>,
 ) -> Result<Response<Body>, InvokeError> {
     let (parts, body) = response.into_parts();
-    let mut collecting = Box::pin(body.collect());
+    if instance.may_pass_on() && !body.is_end_stream() {
+        // It may come from elsewhere still.
+        let body = GuestBody {
+            frames: Some(body),
+            failed: None,
+            guest: None,
+            passing_on: Some((instance, Arc::clone(lease))),
+        };
+        return Ok(Response::from_parts(parts, body.boxed_unsync()));
+    }
+    // Whatever share of its thread's time this task has had: this is no time to wait.
+    let mut collecting = Box::pin(unconstrained(body.collect()));
     let collected = match (&mut collecting).now_or_never() {
         Some(collected) => {
             instance.release(lease);
@@ -171,6 +198,7 @@ async fn finished(
             frames: None,
             failed: None,
             guest: None,
+            passing_on: None,
         }
         .boxed_unsync(),
     };
@@ -180,16 +208,17 @@ async fn finished(
 /// The guest goes on: its body follows as it is written.
 fn streaming(
     lease: Arc<InstanceLease>,
-    guest: Pin<Box<impl Future<Output = Result<Instance, InvokeError>> + Send + 'static>>,
+    guest: Pin<Box<impl Future<Output = Result<(Instance, Option<Head>), InvokeError>> + Send + 'static>>,
     on_trial: Option<Arc<Code>>,
     response: Response<HyperOutgoingBody>,
 ) -> Response<Body> {
     // Not detached: the body owns the task, and a client that goes away takes both along.
     let guest = AbortOnDropHandle::new(tokio::spawn(async move {
         match guest.await {
-            Ok(instance) => {
+            Ok((instance, _)) if instance.may_pass_on() => Ok(Some((instance, lease))),
+            Ok((instance, _)) => {
                 instance.release(&lease);
-                Ok(())
+                Ok(None)
             }
             Err(error) => {
                 // Its answer had begun, so it cannot be run again; at least nobody else pays for it.
@@ -207,18 +236,10 @@ fn streaming(
             frames: Some(frames),
             failed: None,
             guest: Some(guest),
+            passing_on: None,
         }
         .boxed_unsync()
     })
-}
-
-fn convert(body: HyperOutgoingBody) -> Body {
-    GuestBody {
-        frames: Some(body),
-        failed: None,
-        guest: None,
-    }
-    .boxed_unsync()
 }
 
 fn unfinished(error: &HttpError) -> InvokeError {
@@ -232,8 +253,13 @@ fn unfinished(error: &HttpError) -> InvokeError {
 struct GuestBody {
     frames: Option<HyperOutgoingBody>,
     failed: Option<InvokeError>,
-    guest: Option<AbortOnDropHandle<Result<(), InvokeError>>>,
+    guest: Option<AbortOnDropHandle<Result<Option<PassingOn>, InvokeError>>>,
+    /// What has to stay until the last frame has come.
+    passing_on: Option<PassingOn>,
 }
+
+/// An instance whose guest has ended and may have left the rest to the host.
+type PassingOn = (Instance, Arc<InstanceLease>);
 
 impl GuestBody {
     /// Waits for the guest's end, if it is not known yet. How it has ended counts more than what became of its body.
@@ -244,7 +270,7 @@ impl GuestBody {
         let ended = ready!(Pin::new(guest).poll(context));
         self.guest = None;
         match ended {
-            Ok(Ok(())) => {}
+            Ok(Ok(passing_on)) => self.passing_on = passing_on,
             Ok(Err(error)) => self.failed = Some(error),
             Err(panicked) => {
                 tracing::error!(%panicked, "the task of a streaming guest failed");
@@ -269,19 +295,27 @@ impl http_body::Body for GuestBody {
                 Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
                 Poll::Ready(Some(Err(error))) => self.failed = Some(unfinished(&error)),
                 Poll::Ready(None) => {}
-                // There may be more: this task has had its share and is polled again.
-                Poll::Pending if !has_budget_remaining() => return Poll::Pending,
+                // There may be more: this task has had its share and is to be polled again.
+                Poll::Pending if !has_budget_remaining() => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Pending if self.guest.is_some() => {
                     ready!(self.poll_guest(context));
                     // It may have written before it ended.
                     continue;
                 }
+                Poll::Pending if self.passing_on.is_some() => return Poll::Pending,
                 // Left open by a guest whose instance goes on to serve others: what was written is all there is.
                 Poll::Pending => {}
             }
             self.frames = None;
         }
         ready!(self.poll_guest(context));
+        if let Some((mut instance, lease)) = self.passing_on.take() {
+            instance.end();
+            instance.release(&lease);
+        }
         Poll::Ready(self.failed.take().map(Err))
     }
 }

@@ -55,12 +55,13 @@ impl Instance {
 
     async fn make_for(host: Arc<Host>, code: Arc<Code>, call: Call) -> Result<Self, InvokeError> {
         loop {
-            let made = Self::instantiate(&host, &code, &call.target, |state| state.begin(&call)).await;
+            let begin = |state: &mut State| state.begin(&call);
+            let made = Self::instantiate(&host, &code, (&call.target, &call.lease), begin).await;
             let (error, store) = match made {
                 Ok(instance) => return Ok(instance),
                 Err(failed) => failed,
             };
-            if !error.is::<PoolConcurrencyLimitError>() || !make_room(&host.pool).await {
+            if !error.is::<PoolConcurrencyLimitError>() || !make_room(&host).await {
                 return Err(blame(&error, store.data(), &call));
             }
         }
@@ -71,17 +72,20 @@ impl Instance {
         host: &Arc<Host>,
         code: &Arc<Code>,
         target: &Arc<Target>,
-        lease: &InstanceLease,
+        lease: &Arc<InstanceLease>,
     ) -> wasmtime::Result<Self> {
         let started = Instant::now();
         // What it prints and uses before its first call is nobody's.
         let nobody = Arc::new(Gauge::default());
         let work = {
             let (host, code) = (Arc::clone(host), Arc::clone(code));
-            let (target, nobody) = (Arc::clone(target), Arc::clone(&nobody));
-            async move { Self::instantiate(&host, &code, &target, |state| state.observe(&nobody)).await }
+            let (target, lease, nobody) = (Arc::clone(target), Arc::clone(lease), Arc::clone(&nobody));
+            async move {
+                let begin = |state: &mut State| state.observe(&nobody);
+                Self::instantiate(&host, &code, (&target, &lease), begin).await
+            }
         };
-        let made = Sliced::new(Box::pin(work), (), &host.apart, &code.manners, &nobody).await;
+        let made = Sliced::new(Box::pin(work), &host.apart, &code.manners, &nobody).await;
         let mut instance = made.map_err(|(error, _)| error)?;
         instance.end();
         lease.measured(instance.count_bytes(), microseconds_since(started));
@@ -91,10 +95,10 @@ impl Instance {
     async fn instantiate(
         host: &Host,
         code: &Arc<Code>,
-        target: &Arc<Target>,
+        (target, lease): (&Arc<Target>, &Arc<InstanceLease>),
         begin: impl FnOnce(&mut State),
     ) -> Result<Self, (wasmtime::Error, GuestStore)> {
-        let mut store = GuestStore::new(host, State::new(target));
+        let mut store = GuestStore::new(host, lease, State::new(target));
         begin(store.data_mut());
         store.data_mut().limiter.watch(host.pool.growth());
         let guest = match &code.guest {
@@ -127,6 +131,7 @@ impl Instance {
 
     /// What the guest prints, uses and sends from now on is this invocation's.
     pub(crate) fn begin(&mut self, call: &Call) {
+        self.store.hold(&call.lease);
         self.store.data_mut().begin(call);
     }
 
@@ -140,6 +145,19 @@ impl Instance {
         self.store.data_mut().end();
     }
 
+    /// Leaves it to others as it is.
+    pub(crate) fn put(mut self, lease: &InstanceLease) {
+        self.store.let_go();
+        let bytes = self.count_bytes();
+        lease.put(self, bytes);
+    }
+
+    /// Whether what it answers with may come from the host when the guest has long ended: a request's body that is passed
+    /// on, in WASI 0.3.
+    pub(crate) fn may_pass_on(&self) -> bool {
+        matches!(self.guest, Guest::HttpPreview(_))
+    }
+
     /// Leaves an instance that has ended well to others, and learns from it.
     pub(crate) fn release(mut self, lease: &InstanceLease) {
         if let Some(code) = self.on_trial() {
@@ -150,8 +168,7 @@ impl Instance {
             || (self.served.is_multiple_of(LEAK_CHECK_INVOCATIONS) && self.store.data_mut().leaks());
         let bears_it = self.target.isolation == Isolation::Function || self.code.reuse() != Reuse::Never;
         if bears_it && !worn_out && lease.is_shared() {
-            let bytes = self.count_bytes();
-            lease.put(self, bytes);
+            self.put(lease);
         }
     }
 
@@ -162,11 +179,16 @@ impl Instance {
     }
 }
 
-/// All slots are taken: gives up the idle instance that is worth least. `false` if there is none.
-pub(crate) async fn make_room(pool: &InstancePool) -> bool {
-    let Some(other) = pool.give_up_one() else { return false };
-    other.store.gone().await;
-    true
+/// All slots are taken: gives up the idle instance that is worth least, or waits for those that are being let go of. `false`
+/// if there are none.
+pub(crate) async fn make_room(host: &Host) -> bool {
+    match host.pool.give_up_one() {
+        Some(other) => {
+            other.gone().await;
+            true
+        }
+        None => host.apart.all_ended().await,
+    }
 }
 
 /// Says in the function's terms why its guest failed. The place of a trap goes to the function's log.

@@ -14,7 +14,7 @@ use async_task::Task;
 use cpu_time::ThreadTime;
 use mayfly_invoker_api::Gauge;
 
-use crate::apart::Apart;
+use crate::apart::{Apart, survive};
 use crate::config::{EXPECTED_LONG_GUESTS, SHORT_SLICE_NS_MAX};
 
 /// What is known of the guests of one artifact, so that a hundred new ones need not show it again one by one.
@@ -43,19 +43,19 @@ impl Manners {
     }
 }
 
-/// What a guest does, its processor time counted. With the work goes whatever it is to hold until it is gone, `K`.
-struct Watched<F, K> {
-    work: F,
+/// What a guest does, its processor time counted.
+struct Watched<F> {
+    /// Only the drop takes it.
+    work: Option<F>,
     gauge: Arc<Gauge>,
     manners: Arc<Manners>,
     /// Of the latest slices; each counts half of the one after it.
     recent_ns: u64,
     has_begun: bool,
     was_long: bool,
-    _kept: K,
 }
 
-impl<F, K> Watched<F, K> {
+impl<F> Watched<F> {
     fn is_long(&self) -> bool {
         self.recent_ns >= SHORT_SLICE_NS_MAX
     }
@@ -71,19 +71,24 @@ impl<F, K> Watched<F, K> {
     }
 }
 
-impl<F: Future + Unpin, K: Unpin> Future for Watched<F, K> {
+impl<F: Future + Unpin> Future for Watched<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(work) = &mut self.work else {
+            return Poll::Pending;
+        };
         let before = ThreadTime::now();
-        let polled = Pin::new(&mut self.work).poll(context);
+        let polled = Pin::new(work).poll(context);
         self.note(u64::try_from(before.elapsed().as_nanos()).unwrap_or(u64::MAX));
         polled
     }
 }
 
-impl<F, K> Drop for Watched<F, K> {
+impl<F> Drop for Watched<F> {
     fn drop(&mut self) {
+        let work = self.work.take();
+        survive(|| drop(work));
         if !self.was_long {
             self.manners.forget_one();
         }
@@ -91,39 +96,36 @@ impl<F, K> Drop for Watched<F, K> {
 }
 
 /// What a guest does, slice by slice, each where it may be run.
-pub(crate) struct Sliced<F: Future, K> {
+pub(crate) struct Sliced<F: Future> {
     apart: Arc<Apart>,
-    place: Place<F, K>,
+    place: Place<F>,
 }
 
-enum Place<F: Future, K> {
+enum Place<F: Future> {
     /// `None` only while it is moved.
-    Here(Option<Watched<F, K>>),
+    Here(Option<Watched<F>>),
     Apart(Task<F::Output>),
 }
 
-impl<F: Future, K> Sliced<F, K> {
-    /// `kept` is dropped when the work is, wherever that is.
-    pub(crate) fn new(work: F, kept: K, apart: &Arc<Apart>, manners: &Arc<Manners>, gauge: &Arc<Gauge>) -> Self {
+impl<F: Future> Sliced<F> {
+    pub(crate) fn new(work: F, apart: &Arc<Apart>, manners: &Arc<Manners>, gauge: &Arc<Gauge>) -> Self {
         Self {
             apart: Arc::clone(apart),
             place: Place::Here(Some(Watched {
-                work,
+                work: Some(work),
                 gauge: Arc::clone(gauge),
                 manners: Arc::clone(manners),
                 recent_ns: 0,
                 has_begun: false,
                 was_long: false,
-                _kept: kept,
             })),
         }
     }
 }
 
-impl<F, K> Future for Sliced<F, K>
+impl<F> Future for Sliced<F>
 where
     F: Future<Output: Send + 'static> + Unpin + Send + 'static,
-    K: Unpin + Send + 'static,
 {
     type Output = F::Output;
 
@@ -142,7 +144,7 @@ where
                     return polled;
                 }
             }
-            // Nobody polls what has ended.
+            // `None` after a panic.
             let Some(watched) = work.take() else {
                 return Poll::Pending;
             };
@@ -156,11 +158,13 @@ mod tests {
     use std::future::{pending, poll_fn};
     use std::time::{Duration, Instant};
 
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
     use crate::apart;
 
     /// A guest that computes in each slice for as long as `slices` says, and tells for each whether it was run apart.
-    fn guest(slices: &'static [u64], kept: impl Unpin + Send + 'static, all: &All) -> impl Future<Output = Vec<bool>> {
+    fn guest(slices: &'static [u64], all: &All) -> impl Future<Output = Vec<bool>> {
         let mut seen = Vec::new();
         let work = poll_fn(move |context| {
             let Some(micros) = slices.get(seen.len()) else {
@@ -172,7 +176,7 @@ mod tests {
             context.waker().wake_by_ref();
             Poll::Pending
         });
-        Sliced::new(work, kept, &all.apart, &all.manners, &Arc::default())
+        Sliced::new(work, &all.apart, &all.manners, &Arc::default())
     }
 
     struct All {
@@ -194,16 +198,12 @@ mod tests {
     #[tokio::test]
     async fn a_guest_with_long_slices_is_moved_and_the_next_ones_begin_apart() {
         let all = All::new();
-        assert_eq!(guest(&[1, 1, 1], (), &all).await, [false; 3]);
-        assert_eq!(guest(&[1, LONG_US, 1, 1], (), &all).await, [false, false, true, true]);
+        assert_eq!(guest(&[1, 1, 1], &all).await, [false; 3]);
+        assert_eq!(guest(&[1, LONG_US, 1, 1], &all).await, [false, false, true, true]);
         for _ in 0..EXPECTED_LONG_GUESTS {
-            assert_eq!(guest(&[1, 1], (), &all).await, [true; 2]);
+            assert_eq!(guest(&[1, 1], &all).await, [true; 2]);
         }
-        assert_eq!(
-            guest(&[1, 1], (), &all).await,
-            [false; 2],
-            "what was known is forgotten"
-        );
+        assert_eq!(guest(&[1, 1], &all).await, [false; 2], "what was known is forgotten");
     }
 
     #[tokio::test]
@@ -211,10 +211,10 @@ mod tests {
         let all = All::new();
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
         let work = Box::pin(async move { receiver.await.is_err() && !apart::is_here() });
-        let mut waits = Sliced::new(work, (), &all.apart, &all.manners, &Arc::default());
+        let mut waits = Sliced::new(work, &all.apart, &all.manners, &Arc::default());
         let mut context = Context::from_waker(std::task::Waker::noop());
         assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
-        assert_eq!(guest(&[LONG_US, 1], (), &all).await, [false, true]);
+        assert_eq!(guest(&[LONG_US, 1], &all).await, [false, true]);
         drop(sender);
         assert!(waits.await);
     }
@@ -224,15 +224,14 @@ mod tests {
         let all = All::new();
         all.manners.note_long();
         let (sender, mut receiver) = tokio::sync::oneshot::channel::<()>();
-        let work = Box::pin(pending::<()>());
-        let mut waits = Sliced::new(work, sender, &all.apart, &all.manners, &Arc::default());
+        let work = Box::pin(async move {
+            pending::<()>().await;
+            drop(sender);
+        });
+        let mut waits = Sliced::new(work, &all.apart, &all.manners, &Arc::default());
         let mut context = Context::from_waker(std::task::Waker::noop());
         assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
-        assert!(
-            receiver
-                .try_recv()
-                .is_err_and(|error| error.to_string().contains("empty"))
-        );
+        assert!(receiver.try_recv().is_err_and(|error| error == TryRecvError::Empty));
         drop(waits);
         assert!(receiver.await.is_err());
     }

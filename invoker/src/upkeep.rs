@@ -61,12 +61,10 @@ struct NotMade;
 
 async fn make_missing(host: &Arc<Host>, version: &Version) -> Result<(), NotMade> {
     while let Some(lease) = host.pool.lease_missing(version) {
+        let lease = Arc::new(lease);
         let made = make(host, version, &lease).await;
         match made {
-            Ok(Some(mut instance)) => {
-                let bytes = instance.count_bytes();
-                lease.put(instance, bytes);
-            }
+            Ok(Some(instance)) => instance.put(&lease),
             Ok(None) => host.pool.let_go(|other| other == version),
             Err(reason) => {
                 let target = &version.0;
@@ -82,7 +80,7 @@ async fn make_missing(host: &Arc<Host>, version: &Version) -> Result<(), NotMade
 }
 
 /// `None` if an instance can serve only once, so that there is nothing to keep.
-async fn make(host: &Arc<Host>, version: &Version, lease: &InstanceLease) -> Result<Option<Instance>, String> {
+async fn make(host: &Arc<Host>, version: &Version, lease: &Arc<InstanceLease>) -> Result<Option<Instance>, String> {
     let target = &version.0;
     let code = timeout(CODE_WAIT_MAX, host.codes.get(target.code())).await;
     let code = code

@@ -70,13 +70,21 @@ async fn it_is_called_as_others_are() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_flows_while_the_request_does() {
+    answer_flows("/preview/").await;
+}
+
+/// The guest has long ended then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_passed_on_flows_too() {
+    answer_flows("/preview/pass-on").await;
+}
+
+async fn answer_flows(path: &str) {
     let platform = with_preview().await;
     platform.deploy("preview", &[]).await;
     let (sender, receiver) = mpsc::channel::<Result<&str, std::io::Error>>(1);
     let body = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
-    let request = platform
-        .request(Method::POST, "/preview/")
-        .body(Body::wrap_stream(body));
+    let request = platform.request(Method::POST, path).body(Body::wrap_stream(body));
     let mut answer = request.send().await.expect("the head comes before the body is sent");
     for piece in ["one", "two", "three"] {
         sender.send(Ok(piece)).await.expect("the request goes on");

@@ -29,6 +29,7 @@ impl Guest for Preview {
             "/count" => Ok(text(number.to_string())),
             "/fail" => Err(ErrorCode::ConfigurationError),
             "/hoard" => hoard(),
+            "/pass-on" => Ok(pass_on(request)),
             "/sleep" => {
                 wait_for(NEVER_NS).await;
                 Ok(text("awake".to_owned()))
@@ -84,6 +85,15 @@ fn echo(request: Request, target: &str) -> Response {
         let _unwanted = trailers_sender.write(source_trailers.await).await;
     });
     Response::new(headers, Some(body), trailers).0
+}
+
+/// The request's body as it comes, without touching it: the guest ends at once.
+fn pass_on(request: Request) -> Response {
+    let (arrived_sender, arrived) = wit_future::new(|| Ok(()));
+    // Nothing is wrong with it.
+    drop(arrived_sender);
+    let (source, trailers) = Request::consume_body(request, arrived);
+    Response::new(Fields::new(), Some(source), trailers).0
 }
 
 fn method_of(request: &Request) -> String {
