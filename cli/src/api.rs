@@ -1,6 +1,8 @@
 //! The documents of the admin API as the client reads and writes them. Times are RFC 3339 UTC and kept as text.
 
 mod events;
+mod queues;
+mod triggers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +10,10 @@ use mayfly_invoker_api::Digest;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use events::{
-    Accepted, Choice, Event, EventDetail, EventSummary, Handled, NewTrigger, Retry, RetryRequest, Trigger,
-    WebhookSecret,
+    Accepted, Choice, Event, EventDetail, EventSummary, Handled, Retry, RetryRequest, WebhookSecret,
 };
+pub(crate) use queues::{NewMessage, NewQueue, PurgedQueue, Queue, ReceivedMessage, SentMessage};
+pub(crate) use triggers::{Cron, NewCron, NewSubscription, NewTrigger, Subscription, Trigger, What};
 
 /// What a version is run with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

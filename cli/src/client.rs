@@ -2,8 +2,10 @@
 
 mod events;
 mod failure;
+mod queues;
 mod reply;
 mod transport;
+mod triggers;
 
 use std::io;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::api::{
 use crate::error::CliError;
 
 pub(crate) use events::{EventQuery, Later};
+pub(crate) use queues::Receive;
 pub(crate) use reply::Reply;
 
 /// For everything but uploads and invocations.

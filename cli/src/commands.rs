@@ -11,6 +11,8 @@ mod invocations;
 mod invoke;
 mod list;
 mod logs;
+mod payload;
+mod queue;
 mod status;
 mod trigger;
 mod usage;
@@ -91,6 +93,8 @@ pub(crate) enum ClientCommand {
     Events(events::Args),
     /// What fires functions by itself
     Trigger(trigger::Args),
+    /// Queues: messages for functions, or for whoever receives them
+    Queue(queue::Args),
     /// Dead letters: events that were given up
     Dlq(dlq::Args),
     /// What receivers of webhooks check signatures with
@@ -149,6 +153,7 @@ impl ClientCommand {
             Self::Invocations(args) => invocations::run(session, args).await,
             Self::Events(args) => events::run(session, args).await,
             Self::Trigger(args) => trigger::run(session, args).await,
+            Self::Queue(args) => queue::run(session, args).await,
             Self::Dlq(args) => dlq::run(session, args).await,
             Self::Webhook(args) => webhook::run(session, args).await,
             Self::Usage(args) => usage::run(session, args).await,
@@ -160,7 +165,13 @@ impl ClientCommand {
     /// The existing function that the command is about.
     fn function(&self) -> Option<&FunctionName> {
         match self {
-            Self::Deploy(_) | Self::Events(_) | Self::List | Self::Status | Self::Usage(_) | Self::Webhook(_) => None,
+            Self::Deploy(_)
+            | Self::Events(_)
+            | Self::List
+            | Self::Queue(_)
+            | Self::Status
+            | Self::Usage(_)
+            | Self::Webhook(_) => None,
             Self::Trigger(args) => args.function(),
             Self::Dlq(args) => args.function(),
             Self::Invoke(args) => Some(&args.name),

@@ -45,7 +45,25 @@ impl DataDir {
 
     /// Proves that native code in the cache is ours. Made once; kept apart from the cache itself.
     pub(crate) fn cache_key(&self) -> Result<[u8; 32], CliError> {
-        let path = self.path.join("native.key");
+        self.key("native.key", "delete that file; functions are compiled again then")
+    }
+
+    /// Seals what the database must not show, such as passwords of brokers. Servers of one database share it.
+    pub(crate) fn secret_key(&self, named: Option<&Path>) -> Result<[u8; 32], CliError> {
+        let Some(path) = named else {
+            let hint = "put a copy of it back; or delete it, and make the triggers with passwords again";
+            return self.key("secrets.key", hint);
+        };
+        let name = path.display().to_string();
+        let bytes = fs::read(path).map_err(|cause| CliError::unreadable(&name, &cause))?;
+        bytes.try_into().map_err(|bytes: Vec<u8>| {
+            CliError::usage(format!("{name} has {} bytes; a key has 32", bytes.len()))
+                .hint(format!("make one with: head -c 32 /dev/urandom > {name}"))
+        })
+    }
+
+    fn key(&self, name: &str, hint_if_damaged: &str) -> Result<[u8; 32], CliError> {
+        let path = self.path.join(name);
         let unwritable = |cause: std::io::Error| data_dir_unwritable(&self.path, &cause_text(&cause));
         match fs::read(&path) {
             Ok(bytes) => bytes.try_into().map_err(|_| {
@@ -53,7 +71,7 @@ impl DataDir {
                     "data_dir_unwritable",
                     format!("{} is damaged: it must hold 32 bytes", path.display()),
                 )
-                .hint("delete that file; functions are compiled again then")
+                .hint(hint_if_damaged)
             }),
             Err(cause) if cause.kind() == IoErrorKind::NotFound => {
                 let key: [u8; 32] = random()?;

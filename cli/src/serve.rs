@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mayfly_controller::clock::{SystemClock, SystemRandom};
 use mayfly_controller::ledger::{Ledger, LedgerLimits};
+use mayfly_controller::sealing::Seal;
 use mayfly_controller::store::{Database, Store, StoreError};
 use mayfly_controller::{ArtifactFolder, Bounds, Controller, Parts, knows_token, make_admin_token};
 use mayfly_invoker::{Invoker, PrivateNetwork, Wasi};
@@ -32,6 +33,8 @@ const DROP_TIME_MAX: Duration = Duration::from_secs(1);
 /// Threads for files, and for names that are looked up (half of them at most, each for as long as the name's server is
 /// silent).
 const BLOCKING_THREADS_MAX: usize = 64;
+/// Stack of every thread, in bytes: of address space; memory is only taken for what a thread uses.
+const STACK_BYTES: usize = 256 << 20;
 /// File descriptors that are not for connections of clients: databases, files, compilers, the engine.
 const DESCRIPTORS_RESERVED: u64 = 256;
 /// Of the machine's memory, instances get one part in so many, unless they are given something else.
@@ -109,6 +112,11 @@ pub(crate) struct Args {
     )]
     pub(crate) allow_private_network: Vec<PrivateNetwork>,
 
+    /// File with the 32 bytes that passwords of brokers are encrypted with; else one in the data directory. Servers of one
+    /// Postgres need the same
+    #[arg(long, env = "MAYFLY_SECRET_KEY_FILE", value_name = "FILE")]
+    pub(crate) secret_key_file: Option<PathBuf>,
+
     /// Take http functions of WASI 0.3 too. It is a preview, and every call of every function costs a little more for it
     #[arg(long = "wasi-0-3", env = "MAYFLY_WASI_0_3")]
     pub(crate) wasi_0_3: bool,
@@ -125,6 +133,7 @@ pub(crate) struct Args {
 /// Why the server could not start, with what to do about it.
 pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> {
     start_log();
+    give_threads_deep_stacks();
     // Whatever is written is the owner's alone, in whatever folder: environments, logs and tokens' hashes are in it.
     umask(Mode::RWXG | Mode::RWXO);
     let mut threads = tokio::runtime::Builder::new_multi_thread();
@@ -133,6 +142,14 @@ pub(crate) fn run(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> 
     // What a second signal left behind is not waited for, but dropped: that is when its usage is recorded.
     runtime.shutdown_timeout(DROP_TIME_MAX);
     served
+}
+
+/// A message of RabbitMQ may have lists in lists, as many as fit its frame, and lapin reads and drops them one inside of the
+/// other.
+#[expect(unsafe_code, reason = "there is no other way to tell threads that a library starts")]
+fn give_threads_deep_stacks() {
+    // SAFETY: this is the program's only thread so far, so nobody reads the environment meanwhile.
+    unsafe { std::env::set_var("RUST_MIN_STACK", STACK_BYTES.to_string()) };
 }
 
 fn start_log() {
@@ -205,6 +222,10 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
         artifacts,
         invoker: Arc::new(invoker),
         clock: Arc::new(SystemClock),
+        seal: Seal::new(
+            &dir.secret_key(args.secret_key_file.as_deref())?,
+            Arc::new(SystemRandom),
+        ),
         random: Arc::new(SystemRandom),
         public_url: public_url.trim_end_matches('/').to_owned(),
         process,

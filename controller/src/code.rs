@@ -40,11 +40,15 @@ pub enum Code {
     InvocationNotFound,
     LedgerUnavailable,
     MemoryExceeded,
+    MessageNotFound,
     MethodNotAllowed,
     NamespaceNotFound,
     NoUsableExport,
     Overloaded,
     PayloadTooLarge,
+    QueueExists,
+    QueueInUse,
+    QueueNotFound,
     RecursionDetected,
     RequestTimeout,
     RequestUnderWay,
@@ -93,11 +97,15 @@ impl Code {
             Self::InvocationNotFound => "invocation_not_found",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::MemoryExceeded => "memory_exceeded",
+            Self::MessageNotFound => "message_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NamespaceNotFound => "namespace_not_found",
             Self::NoUsableExport => "no_usable_export",
             Self::Overloaded => "overloaded",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::QueueExists => "queue_exists",
+            Self::QueueInUse => "queue_in_use",
+            Self::QueueNotFound => "queue_not_found",
             Self::RecursionDetected => "recursion_detected",
             Self::RequestTimeout => "request_timeout",
             Self::RequestUnderWay => "request_under_way",
@@ -121,7 +129,9 @@ impl Code {
             | Self::EventNotFound
             | Self::FunctionNotFound
             | Self::InvocationNotFound
+            | Self::MessageNotFound
             | Self::NamespaceNotFound
+            | Self::QueueNotFound
             | Self::RouteNotFound => S::NOT_FOUND,
             Self::ArtifactTooLarge | Self::PayloadTooLarge => S::PAYLOAD_TOO_LARGE,
             Self::ArtifactUnavailable
@@ -148,7 +158,11 @@ impl Code {
             Self::DatabaseUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
                 S::SERVICE_UNAVAILABLE
             }
-            Self::IdempotencyKeyReused | Self::RequestUnderWay | Self::TriggerExists => S::CONFLICT,
+            Self::IdempotencyKeyReused
+            | Self::QueueExists
+            | Self::QueueInUse
+            | Self::RequestUnderWay
+            | Self::TriggerExists => S::CONFLICT,
             Self::RecursionDetected => S::LOOP_DETECTED,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
@@ -171,6 +185,12 @@ impl Code {
             Self::InvalidSchedule => {
                 "write five fields as in crontab, such as \"0 9 * * *\", or @hourly, rate(5 minutes), at(2026-12-31T23:59:00)"
             }
+            Self::MessageNotFound => "delete a message before its time is over, or receive it with a longer one",
+            Self::QueueExists => "choose another name, or delete the queue first with `fn queue delete`",
+            Self::QueueInUse => {
+                "`fn queue show` says what uses it: delete its triggers, and purge it or delete it with --force"
+            }
+            Self::QueueNotFound => "`fn queue list` shows the queues that exist, `fn queue create` makes one",
             Self::RecursionDetected => "look for a circle of destinations; `fn describe` shows where outcomes go",
             Self::RequestUnderWay => "wait for the time in Retry-After, then send the same request again",
             Self::TriggerExists => "choose another name, or delete the trigger first with `fn trigger delete`",

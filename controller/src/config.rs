@@ -137,3 +137,49 @@ pub(crate) const DETAIL_BYTES_MAX: usize = 64 << 10;
 pub(crate) const JITTER_SECONDS_MAX: u32 = 3_600;
 /// Events that are redriven or purged by one request.
 pub(crate) const REDRIVEN_MAX: usize = 10_000;
+/// Queues of one namespace.
+pub(crate) const QUEUES_MAX: u64 = 10_000;
+/// Triggers that the messages of one queue may go to.
+pub(crate) const SUBSCRIBERS_MAX: usize = 100;
+/// Body of a message, in bytes.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// Attributes of a message.
+pub(crate) const ATTRIBUTES_MAX: usize = 32;
+/// Names and values of a message's attributes together, in bytes.
+pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
+/// Messages of one request.
+pub(crate) const MESSAGES_AT_ONCE_MAX: usize = 100;
+/// A request with messages, in bytes of JSON.
+pub(crate) const MESSAGES_BODY_BYTES_MAX: usize = 8 << 20;
+/// Messages that are received at once.
+pub(crate) const RECEIVED_AT_ONCE_MAX: u32 = 100;
+/// How long a request may wait for a message.
+pub(crate) const RECEIVE_WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long a message may be kept from others, in seconds.
+pub(crate) const VISIBILITY_SECONDS_MAX: u32 = 12 * 3_600;
+/// How long a message may wait in a queue, in seconds.
+pub(crate) const RETENTION_SECONDS_MAX: u32 = 14 * 24 * 3_600;
+/// How long a message may be kept from everybody, in seconds.
+pub(crate) const MESSAGE_DELAY_SECONDS_MAX: u32 = 15 * 60;
+/// Queues of RabbitMQ that one process takes messages of; each costs a connection and a thread.
+pub(crate) const AMQP_CONSUMERS_MAX: usize = 128;
+/// Body of a message of RabbitMQ, in bytes; written as base64 it still fits what a function may be given.
+pub(crate) const AMQP_MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// URL of a broker, in bytes.
+pub(crate) const AMQP_URL_BYTES_MAX: usize = 1_024;
+/// Name of a queue of RabbitMQ, in bytes; the protocol's own bound.
+pub(crate) const AMQP_NAME_BYTES_MAX: usize = 255;
+/// Messages that a function may be given at once.
+pub(crate) const BATCH_MAX: u32 = 1_000;
+/// Bodies of the messages that a function is given at once, in bytes; one alone may be larger.
+pub(crate) const BATCH_BYTES_MAX: u64 = 4 << 20;
+/// How long a message may wait for others to come along, in milliseconds.
+pub(crate) const WINDOW_MS_MAX: u32 = 300_000;
+/// The pattern of a trigger, in bytes of JSON.
+pub(crate) const FILTER_BYTES_MAX: usize = 8 << 10;
+/// How deep a pattern may be.
+pub(crate) const FILTER_DEPTH_MAX: usize = 32;
+/// An order key that is kept as it is, in bytes.
+pub(crate) const ORDER_KEY_BYTES_MAX: usize = 256;
+/// How a trigger says where the order key is, in bytes.
+pub(crate) const ORDER_PATH_BYTES_MAX: usize = 256;

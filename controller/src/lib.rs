@@ -16,6 +16,7 @@ mod ingress;
 pub mod ledger;
 mod prefetch;
 mod problem;
+pub mod sealing;
 mod server;
 pub mod store;
 mod warm;
@@ -35,6 +36,7 @@ use crate::clock::{Clock, Random};
 use crate::events::Events;
 use crate::ingress::{Ingress, ResponseBody};
 use crate::ledger::Ledger;
+use crate::sealing::Seal;
 use crate::server::Answer;
 use crate::store::{Artifact, Store, StoreError};
 
@@ -58,6 +60,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Makes secrets.
     pub random: Arc<dyn Random>,
+    /// Keeps those of others.
+    pub seal: Seal,
     /// How clients reach the functions listener, without a slash at the end: `http://127.0.0.1:8080`.
     pub public_url: String,
     /// Six random bytes that tell this process from all others.

@@ -86,6 +86,6 @@ fn started_ns() -> u128 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment says which services there are")]
-fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

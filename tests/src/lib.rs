@@ -5,6 +5,7 @@
 //! [`eventually`].
 #![expect(clippy::print_stderr, reason = "the test runner shows it with the failed test")]
 
+mod broker;
 mod client;
 mod database;
 mod guests;
@@ -15,6 +16,7 @@ mod upstream;
 mod vitals;
 mod wait;
 
+pub use broker::Broker;
 pub use client::{Reply, http_client};
 pub use database::Database;
 pub use guests::{guest, guest_bytes, guest_from_wat, repository};
@@ -23,7 +25,7 @@ pub use proxy::CountingProxy;
 pub use run::{Done, fn_binary, run_fn};
 pub use upstream::{Answer, Upstream};
 pub use vitals::{Vitals, forget_peak, peak_bytes};
-pub use wait::{WAIT_MAX, eventually};
+pub use wait::{WAIT_MAX, eventually, eventually_within};
 
 /// Stamps every named `async fn name(platform: &mut Platform)` once per database: tests `sqlite::name` and
 /// `postgres::name`. A story that is left out of the list is dead code, which the compiler reports.

@@ -13,13 +13,21 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When there is none within [`WAIT_MAX`].
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + WAIT_MAX;
+pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(WAIT_MAX, what, look).await
+}
+
+/// The same for what takes long by itself.
+///
+/// # Panics
+/// When there is no answer within `most`.
+pub async fn eventually_within<T>(most: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + most;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {WAIT_MAX:?} for: {what}");
+        assert!(Instant::now() < deadline, "waited {most:?} for: {what}");
         sleep(POLL).await;
     }
 }

@@ -287,7 +287,8 @@ async fn what_is_wrong_is_refused_and_nothing_is_kept(platform: &mut Platform) {
         ["--max-attempts", "1000"],
         ["--retry-backoff", "2d"],
         ["--max-event-age", "0s"],
-        ["--on-success", "queue:orders"],
+        ["--on-success", "queue:Not A Name"],
+        ["--on-success", "topic:orders"],
         ["--on-failure", "function:Not A Name"],
     ] {
         let done = platform

@@ -20,6 +20,8 @@ mod openapi;
 mod outbound;
 mod pool;
 mod preview;
+mod queues;
+mod rabbitmq;
 mod recover;
 mod refuse;
 mod reuse;

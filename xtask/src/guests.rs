@@ -37,7 +37,7 @@ const EXAMPLES: [Guest; 3] = [
         shape: Shape::Bin,
     },
 ];
-const FIXTURES: [Guest; 9] = [
+const FIXTURES: [Guest; 10] = [
     Guest {
         package: "conformance-wasip2",
         target: COMPONENT,
@@ -45,6 +45,11 @@ const FIXTURES: [Guest; 9] = [
     },
     Guest {
         package: "conformance-wstd",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
+    Guest {
+        package: "consume",
         target: COMPONENT,
         shape: Shape::Cdylib,
     },

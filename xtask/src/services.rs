@@ -1,7 +1,8 @@
 //! The services that the tests run against for real.
 //!
 //! Postgres: the one that a caller names, else the one on this machine if it lets us make databases, else a private
-//! cluster that lives as long as the tests. RabbitMQ is not used by anything yet, so it is not started here.
+//! cluster that lives as long as the tests. RabbitMQ: only its programs are seen to, because the tests end brokers, start
+//! them again and give them users, so that each starts one of its own (`tests/src/broker.rs`).
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -92,21 +93,35 @@ fn find_programs() -> Option<PathBuf> {
         .find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
 }
 
+/// Sees to it that RabbitMQ is installed.
+pub(crate) fn rabbitmq() -> Result<()> {
+    let installed = || Path::new("/usr/lib/rabbitmq/lib").is_dir();
+    if !installed() {
+        install_package("RabbitMQ", "rabbitmq-server", "install rabbitmq-server")?;
+    }
+    if !installed() {
+        bail!("Debian's package rabbitmq-server has no /usr/lib/rabbitmq/lib");
+    }
+    println!("RabbitMQ: tests start brokers of their own");
+    Ok(())
+}
+
 fn install() -> Result<PathBuf> {
     let advice = "install PostgreSQL or set TEST_POSTGRES_URL to a server on which databases can be made";
+    install_package("PostgreSQL", "postgresql", advice)?;
+    find_programs().with_context(|| format!("Debian's package has no initdb: {advice}"))
+}
+
+fn install_package(what: &str, package: &str, advice: &str) -> Result<()> {
     if !is_root() {
-        bail!("no PostgreSQL here and no right to install it: {advice}");
+        bail!("no {what} here and no right to install it: {advice}");
     }
-    println!("no PostgreSQL here: installing Debian's");
+    println!("no {what} here: installing Debian's");
     step::run("apt-get update", Command::new("apt-get").args(["update", "--quiet"]))?;
     let mut command = Command::new("apt-get");
-    command.args(["install", "--yes", "--no-install-recommends", "postgresql"]);
-    step::run(
-        "apt-get install postgresql",
-        command.env("DEBIAN_FRONTEND", "noninteractive"),
-    )
-    .context(advice)?;
-    find_programs().with_context(|| format!("Debian's package has no initdb: {advice}"))
+    command.args(["install", "--yes", "--no-install-recommends", package]);
+    let name = format!("apt-get install {package}");
+    step::run(&name, command.env("DEBIAN_FRONTEND", "noninteractive")).with_context(|| advice.to_owned())
 }
 
 /// A cluster of our own, with its usual durability: `fsync` stays on, because crashes are among what is tested.

@@ -35,6 +35,7 @@ pub(crate) fn run(args: Args, summary: &mut Summary) -> Result<()> {
         cargo().args(["build", "--release"]),
     )?;
     let postgres = summary.part("Postgres", || services::postgres(args.postgres, args.private_services))?;
+    summary.part("RabbitMQ", services::rabbitmq)?;
     let test = || {
         let mut test = cargo();
         test.args(["test", "--release", "--workspace"]);

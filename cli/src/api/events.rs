@@ -1,4 +1,4 @@
-//! Events, dead letters, triggers, and the secret of webhooks.
+//! Events, dead letters, and the secret of webhooks.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub(crate) struct Event {
     pub(crate) expires_at: String,
     pub(crate) ended_at: Option<String>,
     pub(crate) depth: u32,
+    #[serde(default)]
+    pub(crate) order_key: Option<String>,
     pub(crate) payload_bytes: u64,
     pub(crate) result: Option<EventResult>,
     pub(crate) webhook: Option<String>,
@@ -133,43 +135,6 @@ impl RetryRequest {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// A trigger to be made.
-#[derive(Debug, Serialize)]
-pub(crate) struct NewTrigger<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<&'a str>,
-    pub(crate) function: &'a str,
-    pub(crate) kind: &'static str,
-    pub(crate) schedule: &'a str,
-    pub(crate) timezone: &'a str,
-    pub(crate) missed: &'static str,
-    pub(crate) jitter_seconds: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) retry: Option<RetryRequest>,
-    pub(crate) enabled: bool,
-}
-
-/// What fires a function.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Trigger {
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    pub(crate) function: String,
-    pub(crate) kind: String,
-    pub(crate) schedule: String,
-    pub(crate) timezone: String,
-    pub(crate) missed: String,
-    pub(crate) jitter_seconds: u32,
-    pub(crate) detail: Value,
-    pub(crate) retry: Option<Retry>,
-    pub(crate) enabled: bool,
-    pub(crate) created_at: String,
-    pub(crate) last_fire_at: Option<String>,
-    pub(crate) next_fire_at: Option<String>,
 }
 
 /// What webhooks are signed with. Without a Debug form: it is printed where it was asked for and nowhere else.

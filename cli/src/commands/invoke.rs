@@ -1,13 +1,12 @@
 //! `fn invoke NAME`.
 
 mod answer;
-mod payload;
 
 use mayfly_invoker_api::FunctionName;
 use reqwest::StatusCode;
 
 use self::answer::{Document, Sink};
-use self::payload::{Data, Payload};
+use super::payload::{Data, Payload};
 use crate::api::Invocation;
 use crate::client::{Later, Reply};
 use crate::error::{CliError, ErrorKind};

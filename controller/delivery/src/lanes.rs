@@ -127,8 +127,9 @@ impl<N: Ord + Clone, F: Ord + Clone> Lanes<N, F> {
         None
     }
 
-    /// `taken` events of a turn are under way from now on. Fewer than were allowed means that no more are due.
-    pub fn took(&mut self, turn: &Turn<N, F>, taken: u32) {
+    /// `taken` events, or batches of them, of a turn are under way from now on. `more` may be due if all was taken that was
+    /// allowed.
+    pub fn took(&mut self, turn: &Turn<N, F>, taken: u32, more: bool) {
         let Some(tenant) = self.namespaces.get_mut(&turn.namespace) else {
             return;
         };
@@ -137,7 +138,7 @@ impl<N: Ord + Clone, F: Ord + Clone> Lanes<N, F> {
         tenant.deficit = tenant.deficit.saturating_sub(taken);
         if let Some(lane) = tenant.lanes.get_mut(&turn.function) {
             lane.in_flight += taken;
-            lane.offered = taken == turn.count;
+            lane.offered = more;
         }
         tenant.leave(&turn.function);
         tenant.enter(&turn.function);

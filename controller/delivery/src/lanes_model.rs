@@ -54,7 +54,7 @@ impl World {
         let taken = turn.count.min(*queued);
         *queued -= taken;
         self.under_way.extend((0..taken).map(|_| key));
-        lanes.took(turn, taken);
+        lanes.took(turn, taken, taken == turn.count);
         let most = self.limits.get(&key).copied().unwrap_or(u32::MAX);
         assert!(
             taken == 0 || self.count(|running| *running == key) <= most,

@@ -1,5 +1,7 @@
 //! Dead letters: events that were not delivered, run again or thrown away. They are listed as events.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use mayfly_delivery::RetryPolicy;
@@ -79,13 +81,14 @@ pub(super) async fn redrive(
         due_ms: now_ms,
         expires_ms: now_ms.saturating_add(retry.max_age_ms()),
     };
-    let changed = if choice.dry_run {
-        0
+    let lanes = if choice.dry_run {
+        Vec::new()
     } else {
         store.redrive_events(&namespace, &ids, redrive).await?
     };
-    if changed > 0 {
-        admin.events.wakeups.wake(&namespace, &name, now_ms);
+    let changed = lanes.len() as u64;
+    for lane in BTreeSet::from_iter(lanes) {
+        admin.events.wakeups.wake(lane, now_ms);
     }
     Ok(handled(&ids, changed, more))
 }

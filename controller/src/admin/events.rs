@@ -23,9 +23,9 @@ pub(crate) struct EventView {
     id: String,
     namespace: String,
     function: String,
-    /// `queued`, `leased` (an attempt is under way), `succeeded`, `dead`, `expired` or `cancelled`.
+    /// `queued`, `held` (it waits for the one before it in its order), `leased` (an attempt is under way), `succeeded`, `dead`, `expired` or `cancelled`.
     state: &'static str,
-    /// `http`, `direct` or `cron`.
+    /// `http`, `direct`, `cron` or `queue`.
     source: &'static str,
     /// The trigger's name, where there is one.
     trigger: Option<String>,
@@ -48,6 +48,8 @@ pub(crate) struct EventView {
     ended_at: Option<String>,
     /// How many events led to this one.
     depth: u32,
+    /// Of those with the same key, one at a time is run.
+    order_key: Option<String>,
     payload_bytes: u64,
     result: Option<ResultView>,
     /// The URL that is told about another event of the function; null for an event that runs the function.
@@ -149,6 +151,7 @@ impl From<Event> for EventView {
             expires_at: time(event.expires_ms),
             ended_at: event.ended_ms.map(time),
             depth: event.depth,
+            order_key: event.order_key,
             payload_bytes: event.payload_bytes,
             result: event.result.map(ResultView::from),
             webhook: event.webhook.map(|url| url.to_string()),
@@ -227,7 +230,7 @@ pub(super) async fn list(
 
 fn state_named(name: &str) -> Result<EventState, Problem> {
     EventState::from_name(name)
-        .ok_or_else(|| invalid_parameter("state must be queued, leased, succeeded, dead, expired or cancelled"))
+        .ok_or_else(|| invalid_parameter("state must be queued, held, leased, succeeded, dead, expired or cancelled"))
 }
 
 /// How much waits, runs and was given up in the namespace.

@@ -10,7 +10,9 @@ mod invocations;
 mod invoke;
 mod invoker;
 mod logs;
+mod messages;
 mod metrics;
+mod queues;
 pub(crate) mod token;
 mod triggers;
 mod usage;
@@ -35,7 +37,7 @@ use utoipa_axum::routes;
 
 use crate::Parts;
 use crate::code::Code;
-use crate::config::API_BODY_BYTES_MAX;
+use crate::config::{API_BODY_BYTES_MAX, MESSAGES_BODY_BYTES_MAX};
 use crate::events::Events;
 use crate::ingress::Ingress;
 use crate::problem::{Problem, ProblemDocument};
@@ -100,11 +102,16 @@ impl Api {
             .routes(routes!(events::summary))
             .routes(routes!(dead_letters::redrive))
             .routes(routes!(dead_letters::purge))
-            .routes(routes!(triggers::list, triggers::create))
+            .routes(routes!(triggers::list, triggers::create::create))
             .routes(routes!(triggers::get, triggers::delete))
             .routes(routes!(triggers::enable))
             .routes(routes!(triggers::disable))
             .routes(routes!(triggers::fire))
+            .routes(routes!(queues::list, queues::create))
+            .routes(routes!(queues::get, queues::delete))
+            .routes(routes!(queues::purge))
+            .routes(routes!(messages::receive))
+            .routes(routes!(messages::delete))
             .routes(routes!(webhook_secret::get))
             .routes(routes!(webhook_secret::rotate))
             .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
@@ -114,6 +121,11 @@ impl Api {
                     .routes(routes!(artifacts::get, artifacts::put))
                     .routes(routes!(invoke::invoke))
                     .layer(DefaultBodyLimit::disable()),
+            )
+            .merge(
+                OpenApiRouter::new()
+                    .routes(routes!(messages::send))
+                    .layer(DefaultBodyLimit::max(MESSAGES_BODY_BYTES_MAX)),
             )
             .layer(middleware::from_fn_with_state(admin.clone(), token::require));
         let (router, document) = OpenApiRouter::with_openapi(Document::openapi())

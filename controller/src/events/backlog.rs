@@ -35,12 +35,12 @@ impl Backlog {
         }
     }
 
-    /// Counts an event that is to be accepted, or says that there are too many.
-    pub(super) fn enter(&self, namespace: &Namespace, bytes: usize) -> Result<(), Problem> {
+    /// Counts what is to be accepted, or says that there is too much.
+    pub(super) fn enter(&self, namespace: &Namespace, events: usize, bytes: usize) -> Result<(), Problem> {
         let mut waiting = self.lock();
         let waiting = waiting.entry(namespace.clone()).or_default();
         let bytes = waiting.bytes.saturating_add(bytes as u64);
-        if waiting.events >= self.events_max || bytes > self.bytes_max {
+        if waiting.events.saturating_add(events as u64) > self.events_max || bytes > self.bytes_max {
             return Err(Problem::new(
                 Code::BacklogFull,
                 format!(
@@ -49,15 +49,15 @@ impl Backlog {
                 ),
             ));
         }
-        waiting.events += 1;
+        waiting.events += events as u64;
         waiting.bytes = bytes;
         Ok(())
     }
 
-    /// An event waits no longer.
-    pub(super) fn leave(&self, namespace: &Namespace, bytes: usize) {
+    /// So much waits no longer.
+    pub(super) fn leave(&self, namespace: &Namespace, events: usize, bytes: usize) {
         if let Some(waiting) = self.lock().get_mut(namespace) {
-            waiting.events = waiting.events.saturating_sub(1);
+            waiting.events = waiting.events.saturating_sub(events as u64);
             waiting.bytes = waiting.bytes.saturating_sub(bytes as u64);
         }
     }

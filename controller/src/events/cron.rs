@@ -19,7 +19,7 @@ use crate::events::Metrics;
 use crate::events::envelope::{CloudEvent, Envelope};
 use crate::events::wakeups::Wakeups;
 use crate::ledger::Trigger;
-use crate::store::{CronConfig, CronTrigger, Firing, Missed, NewEvent, Store, StoreError};
+use crate::store::{CronConfig, EventTrigger, Firing, Missed, NewEvent, Store, StoreError, TriggerConfig};
 
 /// Triggers that fire in one transaction.
 const BATCH_MAX: u32 = 256;
@@ -149,24 +149,33 @@ impl Scheduler {
             }
             let mut firings = Vec::with_capacity(due.len());
             for trigger in due {
+                // Only what follows a clock has a next tick.
+                let TriggerConfig::Cron(config) = &trigger.config else {
+                    continue;
+                };
                 let max_age_ms = self.max_age_ms(&trigger).await?;
-                firings.push(self.firing(&trigger, now_ms, max_age_ms));
+                firings.push(self.firing(&trigger, config, now_ms, max_age_ms));
             }
             for event in self.store.fire_triggers(&firings).await? {
                 self.metrics.accepted_one(&event.namespace, Trigger::Cron);
-                self.wakeups.wake(&event.namespace, &event.function, event.due_ms);
+                self.wakeups.wake(event.lane(), event.due_ms);
             }
         }
     }
 
-    /// The event of a trigger that is fired by hand.
-    pub(crate) async fn event_now(&self, trigger: &CronTrigger, now_ms: i64) -> Result<NewEvent, StoreError> {
+    /// The event of a schedule that is fired by hand.
+    pub(crate) async fn event_now(
+        &self,
+        trigger: &EventTrigger,
+        config: &CronConfig,
+        now_ms: i64,
+    ) -> Result<NewEvent, StoreError> {
         let max_age_ms = self.max_age_ms(trigger).await?;
-        Ok(self.event(trigger, now_ms, now_ms, 0, max_age_ms))
+        Ok(self.event(trigger, config, now_ms, (now_ms, now_ms), max_age_ms))
     }
 
-    async fn max_age_ms(&self, trigger: &CronTrigger) -> Result<i64, StoreError> {
-        if let Some(policy) = trigger.config.retry {
+    async fn max_age_ms(&self, trigger: &EventTrigger) -> Result<i64, StoreError> {
+        if let Some(policy) = trigger.config.retry() {
             return Ok(policy.max_age_ms());
         }
         let version = self.store.function(&trigger.namespace, &trigger.function).await?;
@@ -175,16 +184,20 @@ impl Scheduler {
             .max_age_ms())
     }
 
-    fn firing(&self, trigger: &CronTrigger, now_ms: i64, max_age_ms: i64) -> Firing {
-        let CronConfig { schedule, timezone, .. } = &trigger.config;
+    fn firing(&self, trigger: &EventTrigger, config: &CronConfig, now_ms: i64, max_age_ms: i64) -> Firing {
+        let CronConfig { schedule, timezone, .. } = config;
         let due_ms = trigger.next_ms.unwrap_or(now_ms);
         let (ticks, next_ms) = match Timing::parse(schedule, timezone) {
             Ok(timing) => {
-                let due = timing.due(due_ms, now_ms, trigger.created_ms, trigger.config.missed);
+                let due = timing.due(due_ms, now_ms, trigger.created_ms, config.missed);
                 let ticks = due.ticks.iter().map(|tick| {
                     let tick_ms = tick.timestamp_millis();
-                    let jitter_ms = jitter_ms(trigger.id, tick_ms, trigger.config.jitter_seconds);
-                    (tick_ms, self.event(trigger, tick_ms, now_ms, jitter_ms, max_age_ms))
+                    let jitter_ms = jitter_ms(trigger.id, tick_ms, config.jitter_seconds);
+                    let due_ms = now_ms.max(tick_ms.saturating_add(jitter_ms));
+                    (
+                        tick_ms,
+                        self.event(trigger, config, tick_ms, (now_ms, due_ms), max_age_ms),
+                    )
                 });
                 (ticks.collect(), due.next.map(|tick| tick.timestamp_millis()))
             }
@@ -206,9 +219,15 @@ impl Scheduler {
         }
     }
 
-    fn event(&self, trigger: &CronTrigger, tick_ms: i64, now_ms: i64, jitter_ms: i64, max_age_ms: i64) -> NewEvent {
+    fn event(
+        &self,
+        trigger: &EventTrigger,
+        config: &CronConfig,
+        tick_ms: i64,
+        (now_ms, due_ms): (i64, i64),
+        max_age_ms: i64,
+    ) -> NewEvent {
         let id = self.ids.event(now_ms);
-        let due_ms = now_ms.max(tick_ms.saturating_add(jitter_ms));
         let source = format!("/ns/{}/triggers/{}", trigger.namespace, trigger.name);
         let cloud_event = CloudEvent {
             r#type: "mayfly.cron.tick".to_owned(),
@@ -226,14 +245,15 @@ impl Scheduler {
             due_ms,
             expires_ms: due_ms.saturating_add(max_age_ms),
             depth: 0,
-            envelope: Envelope::of_document(cloud_event, trigger.config.retry).to_text(),
-            payload: scheduled_event(trigger, id, tick_ms),
+            order_key: None,
+            envelope: Envelope::of_document(cloud_event, config.retry).to_text(),
+            payload: scheduled_event(trigger, config, id, tick_ms),
         }
     }
 }
 
 /// The event as AWS EventBridge sends it.
-fn scheduled_event(trigger: &CronTrigger, id: EventId, tick_ms: i64) -> Bytes {
+fn scheduled_event(trigger: &EventTrigger, config: &CronConfig, id: EventId, tick_ms: i64) -> Bytes {
     let mut event = EventBridgeEvent::<Value>::default();
     event.version = Some("0".to_owned());
     event.id = Some(id.to_string());
@@ -243,7 +263,7 @@ fn scheduled_event(trigger: &CronTrigger, id: EventId, tick_ms: i64) -> Bytes {
     event.time = Some(instant(tick_ms));
     event.region = Some("mayfly".to_owned());
     event.resources = Some(vec![format!("mayfly:{}:trigger/{}", trigger.namespace, trigger.name)]);
-    event.detail = trigger.config.detail.clone();
+    event.detail = config.detail.clone();
     Bytes::from(serde_json::to_vec(&event).unwrap_or_default())
 }
 

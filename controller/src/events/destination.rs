@@ -1,27 +1,31 @@
 //! Where the outcome of an event goes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use mayfly_invoker_api::{FunctionName, WebhookUrl};
+use mayfly_invoker_api::{EventId, FunctionName, QueueName, WebhookUrl};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, Value};
 
 use crate::admin::time;
 use crate::config::RESULT_BYTES_MAX;
-use crate::events::envelope::{CloudEvent, Envelope};
+use crate::events::envelope::{CloudEvent, Envelope, MessageShape};
+use crate::events::subscriptions::Message;
 use crate::ledger::Trigger;
 use crate::store::{ClaimedEvent, NewEvent, Outcome};
 
-/// Where the outcome of an event goes: `function:NAME`, of the same namespace, or the URL of a webhook.
+/// Where the outcome of an event goes: `function:NAME` or `queue:NAME`, of the same namespace, or the URL of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
     /// As an event for that function.
     Function(FunctionName),
+    /// As a message of that queue.
+    Queue(QueueName),
     /// As a signed POST.
     Webhook(WebhookUrl),
 }
@@ -32,9 +36,10 @@ impl FromStr for Destination {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("function", name)) => name.parse().map(Self::Function).map_err(|error| format!("{error}")),
+            Some(("queue", name)) => name.parse().map(Self::Queue).map_err(|error| format!("{error}")),
             Some(_) if text.contains("://") => text.parse().map(Self::Webhook).map_err(|error| format!("{error}")),
             _ => Err(format!(
-                "'{text}' is no destination; write function:NAME, or the URL of a webhook, as https://example.com/hook"
+                "'{text}' is no destination; write function:NAME, queue:NAME, or the URL of a webhook, as https://example.com/hook"
             )),
         }
     }
@@ -52,6 +57,7 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Function(name) => write!(f, "function:{name}"),
+            Self::Queue(name) => write!(f, "queue:{name}"),
             Self::Webhook(url) => url.fmt(f),
         }
     }
@@ -74,15 +80,60 @@ pub(super) struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// The event that tells `destination` about it; the document has the fields of an AWS Lambda destination record.
-    pub(super) fn event_for(
-        &self,
-        destination: &Destination,
-        id: mayfly_invoker_api::EventId,
-        max_age_ms: i64,
-    ) -> NewEvent {
+    /// The event that tells a function about it; the document has the fields of an AWS Lambda destination record.
+    pub(super) fn event_for(&self, function: &FunctionName, id: EventId, max_age_ms: i64) -> NewEvent {
+        self.event(
+            function,
+            Envelope::of_document(self.cloud_event(), None),
+            id,
+            max_age_ms,
+        )
+    }
+
+    /// The event that tells a webhook about it. It waits its turn among the events of the function that it is about.
+    pub(super) fn webhook_for(&self, url: &WebhookUrl, id: EventId, max_age_ms: i64) -> NewEvent {
+        let envelope = Envelope::of_webhook(url.clone(), self.cloud_event());
+        self.event(&self.event.function, envelope, id, max_age_ms)
+    }
+
+    /// The message that tells a queue about it.
+    pub(super) fn message(&self) -> Message {
+        let CloudEvent { r#type, source, .. } = self.cloud_event();
+        Message {
+            attributes: BTreeMap::from([("type".to_owned(), r#type), ("source".to_owned(), source)]),
+            body: self.record(),
+            delay_ms: None,
+            depth: self.event.depth.saturating_add(1),
+        }
+    }
+
+    /// The message of a queue that could not be delivered, for its dead-letter queue: as it was, with the reason.
+    pub(super) fn dead_letter(&self, shape: &MessageShape) -> Message {
+        let mut attributes = shape.attributes.clone();
+        let (code, message) = self.error.unwrap_or_default();
+        for (name, value) in [
+            ("mayfly-error-code", code.to_owned()),
+            ("mayfly-error-message", message.to_owned()),
+            ("mayfly-attempts", self.event.attempt.to_string()),
+            ("mayfly-queue", shape.queue.to_string()),
+            ("mayfly-message-id", shape.message.to_string()),
+            ("mayfly-event-id", self.event.id.to_string()),
+            ("mayfly-function", self.event.function.to_string()),
+        ] {
+            attributes.insert(name.to_owned(), value);
+        }
+        let body = self.payload.map(|body| String::from_utf8_lossy(body).into_owned());
+        Message {
+            attributes,
+            body: body.unwrap_or_default(),
+            delay_ms: None,
+            depth: self.event.depth.saturating_add(1),
+        }
+    }
+
+    fn cloud_event(&self) -> CloudEvent {
         let succeeded = matches!(self.outcome, Outcome::Succeeded(_));
-        let cloud_event = CloudEvent {
+        CloudEvent {
             r#type: if succeeded {
                 "mayfly.event.succeeded"
             } else {
@@ -91,12 +142,10 @@ impl Ended<'_> {
             .to_owned(),
             source: format!("/ns/{}/functions/{}", self.event.namespace, self.event.function),
             time: time(self.now_ms),
-        };
-        let (function, envelope) = match destination {
-            Destination::Function(function) => (function, Envelope::of_document(cloud_event, None)),
-            // It waits its turn among the events of the function that it is about.
-            Destination::Webhook(url) => (&self.event.function, Envelope::of_webhook(url.clone(), cloud_event)),
-        };
+        }
+    }
+
+    fn event(&self, function: &FunctionName, envelope: Envelope, id: EventId, max_age_ms: i64) -> NewEvent {
         NewEvent {
             id,
             namespace: self.event.namespace.clone(),
@@ -108,6 +157,7 @@ impl Ended<'_> {
             due_ms: self.now_ms,
             expires_ms: self.now_ms.saturating_add(max_age_ms),
             depth: self.event.depth.saturating_add(1),
+            order_key: None,
             envelope: envelope.to_text(),
             payload: Bytes::from(self.record()),
         }
@@ -222,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_is_a_function_or_a_url() {
+    fn a_destination_is_a_function_a_queue_or_a_url() {
         for (text, spelling) in [
             ("function:next", Some("function:next")),
             ("https://Example.com", Some("https://example.com/")),
@@ -231,7 +281,10 @@ mod tests {
             ("next", None),
             ("function:", None),
             ("function:Not A Name", None),
-            ("queue:orders", None),
+            ("queue:orders", Some("queue:orders")),
+            ("queue:", None),
+            ("queue:Not A Name", None),
+            ("topic:orders", None),
             ("https:example.com", None),
             ("ftp://example.com/", None),
             ("https://user@example.com/", None),

@@ -1,5 +1,6 @@
 //! What an event keeps of the way it came, so that every attempt gives the function the same.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -7,10 +8,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use mayfly_delivery::RetryPolicy;
-use mayfly_invoker_api::{Target, WebhookUrl};
+use mayfly_invoker_api::{EventId, QueueName, Target, WebhookUrl};
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
+use crate::events::amqp::AmqpShape;
 use crate::ingress::{Occurrence, Routed};
 use crate::problem::Problem;
 use crate::store::ClaimedEvent;
@@ -46,6 +48,21 @@ pub(crate) enum Shape {
     Document(CloudEvent),
     /// The same, for somebody outside: no function is run.
     Webhook { url: WebhookUrl, about: CloudEvent },
+    /// A message of a queue; it is given to the function in a batch (see `batch.rs`).
+    Message(MessageShape),
+    /// A message of a RabbitMQ queue; the same.
+    Amqp(AmqpShape),
+}
+
+/// What a message of a queue is beside its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MessageShape {
+    pub(crate) queue: QueueName,
+    /// The same for all triggers that the message went to.
+    pub(crate) message: EventId,
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// In milliseconds since 1970.
+    pub(crate) sent_ms: i64,
 }
 
 /// What CloudEvents calls an event, beside its id.
@@ -108,11 +125,40 @@ impl Envelope {
         }
     }
 
+    /// Of a message of a queue.
+    pub(crate) fn of_message(message: MessageShape, retry: Option<RetryPolicy>) -> Self {
+        Self {
+            shape: Shape::Message(message),
+            retry,
+        }
+    }
+
+    /// Of a message of a RabbitMQ queue.
+    pub(crate) fn of_amqp(message: AmqpShape, retry: Option<RetryPolicy>) -> Self {
+        Self {
+            shape: Shape::Amqp(message),
+            retry,
+        }
+    }
+
+    /// The message of a queue that it is.
+    pub(crate) fn message(&self) -> Option<&MessageShape> {
+        match &self.shape {
+            Shape::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// What it was when it came.
+    pub(crate) fn into_shape(self) -> Shape {
+        self.shape
+    }
+
     /// Who outside is to be told, and about what.
     pub(crate) fn webhook(&self) -> Option<(&WebhookUrl, &CloudEvent)> {
         match &self.shape {
             Shape::Webhook { url, about } => Some((url, about)),
-            Shape::Payload { .. } | Shape::Request { .. } | Shape::Document(_) => None,
+            _ => None,
         }
     }
 
@@ -128,6 +174,8 @@ impl Envelope {
             Shape::Request { method, uri, .. } => format!("{method} {uri}"),
             Shape::Document(event) => event.source.clone(),
             Shape::Webhook { url, .. } => url.to_string(),
+            Shape::Message(message) => message.message.to_string(),
+            Shape::Amqp(message) => message.from.clone(),
         }
     }
 
@@ -184,6 +232,7 @@ impl Envelope {
                 occurrence.cloud_event = Some(cloud_event);
             }
             Shape::Webhook { .. } => return Err(unreadable("what is for a webhook is for no function")),
+            Shape::Message(_) | Shape::Amqp(_) => return Err(unreadable("messages come in batches")),
         }
         Ok(Routed {
             target,

@@ -91,8 +91,8 @@ impl Housekeeping {
             self.find_lost(now_ms).await?;
         }
         self.cancel().await?;
-        for lane in store.lanes().await? {
-            self.wakeups.wake(&lane.namespace, &lane.function, lane.due_ms);
+        for due in store.lanes().await? {
+            self.wakeups.wake(due.lane, due.due_ms);
         }
         if Instant::now() >= *next_count {
             let began = Instant::now();
@@ -103,6 +103,7 @@ impl Housekeeping {
         }
         if round.is_multiple_of(FORGET_ROUNDS) {
             self.forget(now_ms, silent_ms).await?;
+            self.take_waiting(now_ms).await?;
         }
         Ok(())
     }
@@ -122,7 +123,10 @@ impl Housekeeping {
     async fn find_lost(&self, now_ms: i64) -> Result<(), StoreError> {
         let before_ms = now_ms.saturating_sub(CLAIM_LOST_MS);
         for event in self.runner.store.held_since(self.owner, before_ms, ORPHANS_MAX).await? {
-            if !lock(&self.running).contains_key(&event.id) {
+            let known = lock(&self.running)
+                .get(&event.id)
+                .is_some_and(|running| running.number == event.attempt);
+            if !known {
                 tracing::warn!(event = %event.id, attempt = event.attempt, "nobody runs this attempt: interrupted");
                 self.interrupted(&event).await;
             }
@@ -134,7 +138,20 @@ impl Housekeeping {
         let routes = &self.runner.ingress.routes;
         let route = routes.of(&event.namespace, &event.function).await.ok();
         let settlement = self.runner.interrupted(event, route.as_deref()).await;
-        self.settling.settle(settlement).await;
+        self.settling.settle(vec![settlement]).await;
+    }
+
+    /// Messages that wait although a trigger wants them by now: whoever was to give them to it has ended before.
+    async fn take_waiting(&self, now_ms: i64) -> Result<(), StoreError> {
+        for (namespace, queue) in self.runner.store.queues_with_messages().await? {
+            match self.runner.subscriptions.take_waiting(&namespace, &queue, now_ms).await {
+                Ok(lanes) => lanes
+                    .into_iter()
+                    .for_each(|(lane, due_ms)| self.wakeups.wake(lane, due_ms)),
+                Err(problem) => tracing::debug!(%queue, reason = problem.detail, "messages wait"),
+            }
+        }
+        Ok(())
     }
 
     /// Stops what runs here and was cancelled through another controller.
@@ -143,8 +160,8 @@ impl Housekeeping {
             return Ok(());
         }
         for id in self.runner.store.cancellations(self.owner).await? {
-            if let Some(token) = lock(&self.running).get(&id) {
-                token.cancel();
+            if let Some(attempt) = lock(&self.running).get(&id) {
+                attempt.cancel.cancel();
             }
         }
         Ok(())
@@ -156,6 +173,7 @@ impl Housekeeping {
         store.forget_dead_owners(silent_ms).await?;
         let (done_ms, undelivered_ms) = (ago(self.result_kept), ago(UNDELIVERED_KEPT));
         while store.forget_events(done_ms, undelivered_ms, FORGOTTEN_MAX).await? == u64::from(FORGOTTEN_MAX) {}
+        while store.forget_messages(now_ms, FORGOTTEN_MAX).await? == u64::from(FORGOTTEN_MAX) {}
         while store.forget_keys(now_ms, FORGOTTEN_MAX).await? == u64::from(FORGOTTEN_MAX) {}
         while store.forget_ticks(ago(TICKS_KEPT), FORGOTTEN_MAX).await? == u64::from(FORGOTTEN_MAX) {}
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mayfly_invoker_api::Namespace;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::code::Code;
@@ -9,9 +10,9 @@ use crate::events::Metrics;
 use crate::events::backlog::Backlog;
 use crate::events::wakeups::Wakeups;
 use crate::problem::Problem;
-use crate::store::{NewEvent, Store, StoreError};
+use crate::store::{Arrival, Store, StoreError};
 
-/// Events of one transaction.
+/// Events and messages of one transaction; the last ones may go beyond it.
 const BATCH_EVENTS_MAX: usize = 512;
 /// Payloads of one transaction, in bytes; the last one may go beyond it.
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -34,7 +35,8 @@ pub(super) struct Told {
 
 #[derive(Debug)]
 struct Accepting {
-    event: NewEvent,
+    namespace: Namespace,
+    arrival: Arrival,
     accepted: oneshot::Sender<Result<(), Arc<StoreError>>>,
 }
 
@@ -49,13 +51,17 @@ impl Intake {
         (intake, work(receiver, store, told))
     }
 
-    /// Accepts an event: it is durable when this returns.
-    pub(crate) async fn accept(&self, event: NewEvent) -> Result<(), Problem> {
-        self.backlog.enter(&event.namespace, event.payload.len())?;
+    /// Accepts what has come to a namespace: it is durable when this returns.
+    pub(crate) async fn accept(&self, namespace: &Namespace, arrival: Arrival) -> Result<(), Problem> {
+        self.backlog.enter(namespace, count_of(&arrival), bytes_of(&arrival))?;
         let (accepted, outcome) = oneshot::channel();
         let closed = || Problem::new(Code::ShuttingDown, "this server is shutting down");
         let permit = self.sender.reserve().await.map_err(|_| closed())?;
-        permit.send(Accepting { event, accepted });
+        permit.send(Accepting {
+            namespace: namespace.clone(),
+            arrival,
+            accepted,
+        });
         match outcome.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Problem::from(&*error)),
@@ -64,30 +70,48 @@ impl Intake {
     }
 }
 
+/// Events and messages.
+fn count_of(arrival: &Arrival) -> usize {
+    arrival.events.len() + arrival.messages.len()
+}
+
+/// Their payloads and bodies, in bytes.
+fn bytes_of(arrival: &Arrival) -> usize {
+    let payloads: usize = arrival.events.iter().map(|event| event.payload.len()).sum();
+    let bodies: usize = arrival.messages.iter().map(|message| message.body.len()).sum();
+    payloads + bodies
+}
+
 async fn work(mut receiver: mpsc::Receiver<Accepting>, store: Store, told: Told) {
     while let Some(first) = receiver.recv().await {
-        let mut bytes = first.event.payload.len();
+        let (mut count, mut bytes) = (count_of(&first.arrival), bytes_of(&first.arrival));
         let mut batch = vec![first];
-        while batch.len() < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
+        while count < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
             let Ok(next) = receiver.try_recv() else { break };
-            bytes += next.event.payload.len();
+            count += count_of(&next.arrival);
+            bytes += bytes_of(&next.arrival);
             batch.push(next);
         }
-        let (events, waiting): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|accepting| (accepting.event, accepting.accepted))
-            .unzip();
-        let outcome = store.accept_events(&events).await.map_err(Arc::new);
+        let (mut events, mut messages) = (Vec::with_capacity(count), Vec::new());
+        let mut waiting = Vec::with_capacity(batch.len());
+        for accepting in batch {
+            let (count, bytes) = (count_of(&accepting.arrival), bytes_of(&accepting.arrival));
+            waiting.push((accepting.accepted, accepting.namespace, count, bytes));
+            events.extend(accepting.arrival.events);
+            messages.extend(accepting.arrival.messages);
+        }
+        let outcome = store.accept(&events, &messages).await.map_err(Arc::new);
         if outcome.is_ok() {
             told.metrics.accepted(&events);
-        }
-        for (event, accepted) in events.iter().zip(waiting) {
-            if outcome.is_ok() {
-                told.wakeups.wake(&event.namespace, &event.function, event.due_ms);
-            } else {
-                told.backlog.leave(&event.namespace, event.payload.len());
+            for event in &events {
+                told.wakeups.wake(event.lane(), event.due_ms);
             }
-            // Whoever asked may have gone away; the event is accepted all the same.
+        }
+        for (accepted, namespace, count, bytes) in waiting {
+            if outcome.is_err() {
+                told.backlog.leave(&namespace, count, bytes);
+            }
+            // Whoever asked may have gone away; it is accepted all the same.
             let _ = accepted.send(outcome.clone());
         }
     }

@@ -122,9 +122,9 @@ impl Metrics {
     /// These attempts have ended, and the database knows it.
     pub(super) fn ended<'a>(&self, settlements: impl Iterator<Item = &'a Settlement>) {
         for settlement in settlements {
-            self.accepted(&settlement.follow_ups);
+            self.accepted(&settlement.follow_ups.events);
             let label = Attempts {
-                namespace: settlement.lane.0.to_string(),
+                namespace: settlement.lane.namespace.to_string(),
                 ending: settlement.outcome.ending(),
             };
             self.attempts.get_or_create(&label).inc();

@@ -5,28 +5,36 @@
 //! what a dead process held, and `cron` turns ticks into events. Whose turn it is and what follows a failure is decided in
 //! the crate `mayfly-delivery`, which has no clock and no store.
 
+mod amqp;
+mod answer;
 mod attempt;
 mod backlog;
+mod batch;
 mod cron;
 mod delivery;
 mod destination;
 mod envelope;
+mod filter;
 mod housekeeping;
 mod intake;
+mod judgement;
 mod metrics;
 mod settling;
 mod signing;
+mod subscriptions;
 mod wakeups;
 mod webhook;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use mayfly_invoker_api::{EventId, Namespace};
+use mayfly_invoker_api::{EventId, Namespace, QueueName};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
-use crate::clock::Ids;
+use crate::clock::{Clock, Ids};
+use crate::events::amqp::Sources;
 use crate::events::attempt::Runner;
 use crate::events::backlog::Backlog;
 use crate::events::delivery::{Delivery, Running, lock};
@@ -36,16 +44,22 @@ use crate::events::signing::Secrets;
 use crate::events::webhook::Teller;
 use crate::ingress::Ingress;
 use crate::problem::Problem;
-use crate::store::{NewEvent, StoreError};
+use crate::store::{Arrival, NewEvent, StoreError};
 
+pub(crate) use amqp::Condition;
 pub use cron::Scheduler;
 pub(crate) use cron::Timing;
 pub use destination::Destination;
 pub(crate) use envelope::{CloudEvent, Envelope};
+pub(crate) use filter::{Filters, OrderPath};
 pub(crate) use intake::Intake;
 pub(crate) use metrics::Metrics;
 pub use signing::{SigningSecret, SigningSecrets};
+pub(crate) use subscriptions::{Message, Subscriptions, no_queue};
 pub(crate) use wakeups::Wakeups;
+
+/// More than any controller goes by what it knew of a queue's triggers.
+const LATE_MESSAGES_PAUSE: Duration = Duration::from_secs(2);
 
 /// What accepts events. Made before what delivers them, because calls hand in events, too.
 #[derive(Debug)]
@@ -56,6 +70,8 @@ pub(crate) struct Events {
     pub(crate) wakeups: Arc<Wakeups>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) secrets: Secrets,
+    pub(crate) subscriptions: Arc<Subscriptions>,
+    pub(crate) sources: Sources,
     backlog: Arc<Backlog>,
     running: Running,
     intake_work: JoinHandle<()>,
@@ -77,18 +93,27 @@ impl Events {
             metrics: Arc::clone(&metrics),
         };
         let (intake, work) = Intake::new(parts.store.clone(), told);
+        let sources = Sources::new(
+            parts.store.clone(),
+            parts.seal.clone(),
+            intake.clone(),
+            Arc::clone(&ids),
+            Arc::clone(&parts.clock),
+        );
         Self {
             intake,
+            sources,
             scheduler: Arc::new(Scheduler::new(
                 parts.store.clone(),
                 Arc::clone(&ids),
                 Arc::clone(&wakeups),
                 Arc::clone(&metrics),
             )),
+            secrets: Secrets::new(parts),
+            subscriptions: Arc::new(Subscriptions::new(parts.store.clone(), Arc::clone(&ids))),
             ids,
             wakeups,
             metrics,
-            secrets: Secrets::new(parts),
             backlog,
             running: Running::default(),
             intake_work: tokio::spawn(work),
@@ -97,23 +122,67 @@ impl Events {
 
     /// Accepts an event: it is durable when this returns.
     pub(crate) async fn accept(&self, event: NewEvent) -> Result<(), Problem> {
-        self.intake.accept(event).await
+        let namespace = event.namespace.clone();
+        self.intake.accept(&namespace, event.into()).await
+    }
+
+    /// Accepts messages of a queue, all or none: they are durable when this returns. Gives their ids, and those of the events
+    /// that they became.
+    pub(crate) async fn send(
+        &self,
+        namespace: &Namespace,
+        queue: &QueueName,
+        messages: Vec<Message>,
+        now_ms: i64,
+    ) -> Result<Vec<(EventId, Vec<EventId>)>, Problem> {
+        let (mut all, mut sent) = (Arrival::default(), Vec::with_capacity(messages.len()));
+        for message in messages {
+            let (id, arrival) = self.subscriptions.arrival(namespace, queue, message, now_ms).await?;
+            sent.push((id, arrival.events.iter().map(|event| event.id).collect()));
+            all.events.extend(arrival.events);
+            all.messages.extend(arrival.messages);
+        }
+        let waits = !all.messages.is_empty();
+        self.intake.accept(namespace, all).await?;
+        if waits {
+            self.subscriptions.has_arrived();
+        }
+        Ok(sent)
+    }
+
+    /// Gives messages that wait in a queue to the triggers that want them by now; once more a little later, because what
+    /// was sent meanwhile may have gone by what was known before.
+    pub(crate) async fn take_waiting(&self, namespace: &Namespace, queue: &QueueName, clock: &dyn Clock) {
+        for pause in [Duration::ZERO, LATE_MESSAGES_PAUSE] {
+            tokio::time::sleep(pause).await;
+            let taken = self.subscriptions.take_waiting(namespace, queue, clock.unix_ms()).await;
+            match taken {
+                Ok(lanes) => {
+                    for (lane, due_ms) in lanes {
+                        self.wakeups.wake(lane, due_ms);
+                    }
+                }
+                Err(problem) => {
+                    tracing::warn!(%queue, reason = problem.detail, "messages wait although a trigger may want them");
+                }
+            }
+        }
     }
 
     /// Counts an event that is accepted on another road, or says that there are too many.
     pub(crate) fn reserve(&self, namespace: &Namespace, bytes: usize) -> Result<(), Problem> {
-        self.backlog.enter(namespace, bytes)
+        self.backlog.enter(namespace, 1, bytes)
     }
 
     /// It was not accepted after all.
     pub(crate) fn release(&self, namespace: &Namespace, bytes: usize) {
-        self.backlog.leave(namespace, bytes);
+        self.backlog.leave(namespace, 1, bytes);
     }
 
     /// Stops an event that runs here; one that runs elsewhere is stopped by the controller that runs it.
     pub(crate) fn stop_running(&self, id: EventId) {
-        if let Some(token) = lock(&self.running).get(&id) {
-            token.cancel();
+        if let Some(attempt) = lock(&self.running).get(&id) {
+            attempt.cancel.cancel();
         }
     }
 
@@ -141,6 +210,8 @@ impl Events {
                 secrets: self.secrets.clone(),
                 clock: Arc::clone(&parts.clock),
             },
+            subscriptions: Arc::clone(&self.subscriptions),
+            payload_bytes_max: parts.bounds.payload_bytes_max,
             records: !parts.ledger.discards(),
         };
         let housekeeping = Housekeeping {
@@ -164,12 +235,13 @@ impl Events {
         };
         let drained = CancellationToken::new();
         let scheduler = Arc::clone(&self.scheduler).run(Arc::clone(&parts.clock), stop.clone());
+        let sources = self.sources.run(stop.clone());
         let delivering = async {
             delivery.run(stop).await;
             drained.cancel();
         };
         // The heart beats until the last attempt has ended.
-        tokio::join!(scheduler, delivering, housekeeping.run(drained.clone()));
+        tokio::join!(scheduler, sources, delivering, housekeeping.run(drained.clone()));
         if let Err(error) = settled.await {
             tracing::error!(%error, "ended attempts were not all settled");
         }

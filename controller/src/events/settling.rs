@@ -1,5 +1,6 @@
 //! Ending attempts in the database: many that end at once share one transaction.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use mayfly_invoker_api::EventId;
 use tokio::sync::mpsc;
 
 use crate::events::Metrics;
-use crate::events::delivery::{Running, lock};
+use crate::events::delivery::{Running, forget, lock};
 use crate::events::wakeups::Wakeups;
-use crate::store::{Outcome, Settlement, Store, StoreError};
+use crate::store::{Arrival, Outcome, Settlement, Store, StoreError};
 
-/// Attempts that are ended in one transaction.
+/// Attempts that are ended in one transaction; the last ones may go beyond it.
 const BATCH_MAX: usize = 512;
 /// Ended attempts that wait for a transaction.
 const WAITING_MAX: usize = 1_024;
@@ -21,7 +22,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Takes ended attempts. A clone is cheap and means the same work.
 #[derive(Debug, Clone)]
 pub(super) struct Settling {
-    sender: mpsc::Sender<Settlement>,
+    sender: mpsc::Sender<Vec<Settlement>>,
 }
 
 /// Who wants to know of ended attempts.
@@ -38,27 +39,37 @@ impl Settling {
         (Self { sender }, work(receiver, store, told))
     }
 
-    /// Hands in an ended attempt. Waits while too many wait already.
-    pub(super) async fn settle(&self, settlement: Settlement) {
-        if self.sender.send(settlement).await.is_err() {
+    /// Hands in attempts that have ended together. Waits while too many wait already.
+    pub(super) async fn settle(&self, settlements: Vec<Settlement>) {
+        if self.sender.send(settlements).await.is_err() {
             tracing::error!("an attempt ended after the server; it will be repeated");
         }
     }
 }
 
-async fn work(mut receiver: mpsc::Receiver<Settlement>, store: Store, told: Told) {
+async fn work(mut receiver: mpsc::Receiver<Vec<Settlement>>, store: Store, told: Told) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    while let Some(first) = receiver.recv().await {
+        batch.extend(first);
+        // Those that share an entry in the ledger stay together.
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = receiver.try_recv()
+        {
+            batch.extend(next);
+        }
         let stale = write(&store, &batch).await;
         told.metrics
             .ended(batch.iter().filter(|ended| !stale.contains(&ended.id)));
         for settlement in batch.drain(..) {
-            lock(&told.running).remove(&settlement.id);
-            for event in &settlement.follow_ups {
-                told.wakeups.wake(&event.namespace, &event.function, event.due_ms);
+            forget(&mut lock(&told.running), settlement.id, settlement.attempt);
+            for event in &settlement.follow_ups.events {
+                told.wakeups.wake(event.lane(), event.due_ms);
             }
-            if let Outcome::Retry { due_ms } = settlement.outcome {
-                told.wakeups.wake(&settlement.lane.0, &settlement.lane.1, due_ms);
+            match settlement.outcome {
+                Outcome::Retry { due_ms } => told.wakeups.wake(settlement.lane, due_ms),
+                // The next one with its key is not held any more.
+                _ if settlement.order_key.is_some() => told.wakeups.wake(settlement.lane, settlement.ended_ms),
+                _ => {}
             }
         }
     }
@@ -74,9 +85,14 @@ async fn write(store: &Store, batch: &[Settlement]) -> Vec<EventId> {
             }
             Err(error) if error.is_about_values() => {
                 // One of them would keep the others from ending, for ever.
-                let mut stale = Vec::new();
+                let (mut stale, mut entered) = (Vec::new(), HashSet::new());
                 for settlement in batch {
-                    stale.extend(write_one(store, settlement.clone()).await);
+                    let mut settlement = settlement.clone();
+                    let entry = settlement.record.as_ref().map(|record| record.id);
+                    if entry.is_some_and(|entry| !entered.insert(entry)) {
+                        settlement.record = None;
+                    }
+                    stale.extend(write_one(store, settlement).await);
                 }
                 return stale;
             }
@@ -114,7 +130,7 @@ fn report(stale: &[EventId]) {
 /// Leaves out what can be refused.
 fn without_values(settlement: &mut Settlement, error: &StoreError) {
     settlement.record = None;
-    settlement.follow_ups.clear();
+    settlement.follow_ups = Arrival::default();
     if let Outcome::Succeeded(result) = &mut settlement.outcome {
         result.body = None;
         result.content_type = None;

@@ -1,15 +1,13 @@
-//! Which functions have something due, and when: told by those who know, so that nobody has to look for it.
+//! Which lanes have something due, and when: told by those who know, so that nobody has to look for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mayfly_invoker_api::{FunctionName, Namespace};
 use tokio::sync::Notify;
 
-/// A function as the owner of queued events.
-pub(super) type Lane = (Namespace, FunctionName);
+use crate::store::Lane;
 
-/// When the next event of each function is due, as far as is known here. One entry per function, however many events.
+/// When the next event of each lane is due, as far as is known here. One entry per lane, however many events.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
     due_ms: Mutex<BTreeMap<Lane, i64>>,
@@ -17,17 +15,17 @@ pub(crate) struct Wakeups {
 }
 
 impl Wakeups {
-    /// There is an event of this function that is due then.
-    pub(crate) fn wake(&self, namespace: &Namespace, function: &FunctionName, due_ms: i64) {
+    /// There is an event of this lane that is due then.
+    pub(crate) fn wake(&self, lane: Lane, due_ms: i64) {
         let mut known = self.lock();
-        let first = known.entry((namespace.clone(), function.clone())).or_insert(i64::MAX);
+        let first = known.entry(lane).or_insert(i64::MAX);
         if due_ms < *first {
             *first = due_ms;
             self.changed.notify_one();
         }
     }
 
-    /// The functions that have something due at `now_ms`; they are forgotten here.
+    /// The lanes that have something due at `now_ms`; they are forgotten here.
     pub(super) fn take_due(&self, now_ms: i64) -> Vec<Lane> {
         let mut known = self.lock();
         let due: Vec<Lane> = known

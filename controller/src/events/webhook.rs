@@ -10,8 +10,8 @@ use mayfly_invoker_api::{Invoke, Webhook, WebhookAnswer, WebhookErrorKind, Webho
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::config::{WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_RESULT_BYTES_MAX, WEBHOOK_TIME_MAX};
-use crate::events::attempt::Went;
 use crate::events::envelope::CloudEvent;
+use crate::events::judgement::Went;
 use crate::events::signing::{Secrets, SigningSecrets};
 use crate::ingress::{Occurrence, set_occurrence};
 use crate::problem::Problem;

@@ -100,6 +100,12 @@ impl Gate {
         permits.collect()
     }
 
+    /// A permit for an attempt whose event is claimed already, also while the gate closes.
+    pub(crate) async fn wait_for_permit(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
     /// Lets an attempt pass that has a permit. Its record goes to `slot` instead of the spool, because it belongs into one
     /// transaction with the end of the attempt.
     pub(crate) fn admit_event(&self, routed: Routed, permit: OwnedSemaphorePermit, slot: RecordSlot) -> Admitted {

@@ -48,7 +48,7 @@ impl InputLimits {
                 let request = with_occurrence(request, occurrence.as_ref());
                 Ok(Input::Http(self.counted(request, meter)))
             }
-            (Kind::Http, Trigger::Direct | Trigger::Cron) => {
+            (Kind::Http, _) => {
                 let request = with_occurrence(as_post(request), occurrence.as_ref());
                 Ok(Input::Http(self.counted(request, meter)))
             }
@@ -64,14 +64,12 @@ impl InputLimits {
                 )
                 .map(Input::Payload)
             }
-            (Kind::Event, Trigger::Direct | Trigger::Cron) => {
+            (Kind::Event, _) => {
                 let payload = payload(request.into_body(), meter).await?;
                 check_json(&payload)?;
                 Ok(Input::Payload(payload))
             }
-            (Kind::Command, Trigger::Direct | Trigger::Cron) => {
-                payload(request.into_body(), meter).await.map(Input::Payload)
-            }
+            (Kind::Command, _) => payload(request.into_body(), meter).await.map(Input::Payload),
         }
     }
 

@@ -120,6 +120,11 @@ impl Ingress {
         self.gate.reserve(count)
     }
 
+    /// A permit for one more attempt, as soon as there is one.
+    pub(crate) async fn wait_for_permit(&self) -> OwnedSemaphorePermit {
+        self.gate.wait_for_permit().await
+    }
+
     /// Runs a function for an event. Its record is in `slot` once the meter is settled or dropped.
     pub(crate) async fn run_event(&self, routed: Routed, permit: OwnedSemaphorePermit, slot: RecordSlot) -> Answered {
         let admitted = self.gate.admit_event(routed, permit, slot);

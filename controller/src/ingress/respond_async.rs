@@ -87,7 +87,7 @@ impl Wishes {
         let delay_ms = |delay: Duration| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         let most = match trigger {
             Trigger::Http => ENDPOINT_DELAY_MAX,
-            Trigger::Direct | Trigger::Cron => DELAY_MAX,
+            _ => DELAY_MAX,
         };
         let due_ms = now_ms
             .saturating_add(delay_ms(self.delay))
@@ -165,7 +165,7 @@ impl Ingress {
         policy.check().map_err(|error| invalid(error.to_string()))?;
         let envelope = match received.trigger {
             Trigger::Http => Envelope::of_request(&received.request, received.peer).with_retry(retry),
-            Trigger::Direct | Trigger::Cron => Envelope::of_payload(received.request.headers(), retry),
+            _ => Envelope::of_payload(received.request.headers(), retry),
         };
         let Routed {
             target,
@@ -194,6 +194,7 @@ impl Ingress {
             due_ms,
             expires_ms: due_ms.saturating_add(policy.max_age_ms()),
             depth: wishes.depth,
+            order_key: None,
             envelope: envelope.to_text(),
             payload,
         };
@@ -216,6 +217,7 @@ impl Ingress {
     ) -> Result<Response<ResponseBody>, Problem> {
         let answer = answer_for(&event);
         let (namespace, function, due_ms) = (event.namespace.clone(), event.function.clone(), event.due_ms);
+        let lane = event.lane();
         let source = event.source;
         let hash = request_hash(&["async", function.as_str(), identity], &event.payload);
         let key = scoped_key(&function, event.source, key);
@@ -234,7 +236,7 @@ impl Ingress {
         match begun? {
             Begun::First => {
                 self.events.metrics.accepted_one(&namespace, source);
-                self.events.wakeups.wake(&namespace, &function, due_ms);
+                self.events.wakeups.wake(lane, due_ms);
                 Ok(response_of(&answer, false))
             }
             Begun::Answered(answer) => Ok(response_of(&answer, true)),

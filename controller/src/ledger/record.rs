@@ -97,6 +97,8 @@ pub enum Trigger {
     Direct,
     /// A tick of a schedule.
     Cron,
+    /// A message of a queue, or several.
+    Queue,
 }
 
 impl Trigger {
@@ -107,13 +109,14 @@ impl Trigger {
             Self::Http => "http",
             Self::Direct => "direct",
             Self::Cron => "cron",
+            Self::Queue => "queue",
         }
     }
 
     /// The trigger of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Http, Self::Direct, Self::Cron]
+        [Self::Http, Self::Direct, Self::Cron, Self::Queue]
             .into_iter()
             .find(|trigger| trigger.as_str() == name)
     }

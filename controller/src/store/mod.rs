@@ -14,8 +14,10 @@ mod functions;
 mod idempotency;
 mod invocations;
 mod logs;
+mod messages;
 mod pool;
 mod postgres;
+mod queues;
 mod sqlite;
 mod tokens;
 mod triggers;
@@ -26,13 +28,15 @@ pub use artifacts::Artifact;
 pub(crate) use blocks::storable;
 pub use error::StoreError;
 pub use events::{
-    ClaimedEvent, Event, EventCounts, EventState, FailedAttempt, LaneDue, NewEvent, Outcome, Redrive, Settlement,
-    StoredResult,
+    Arrival, ClaimedEvent, Event, EventCounts, EventState, FailedAttempt, FirstDue, Lane, LaneDue, NewEvent, Outcome,
+    Redrive, Settlement, StoredResult,
 };
 pub use functions::{Deployed, FunctionConfig, Version};
 pub use idempotency::{Begun, KeptAnswer, KeyedRequest};
 pub(crate) use invocations::PackedRecords;
 pub use logs::{InvalidCursor, LogCursor, LogLine, LogPage};
+pub use messages::{MessageCounts, NewMessage, StoredMessage};
 pub use pool::{Database, Store};
-pub use triggers::{CronConfig, CronTrigger, Firing, Missed};
+pub use queues::{Queue, QueueConfig};
+pub use triggers::{AmqpSource, CronConfig, EventTrigger, Firing, MessageSource, Missed, Subscription, TriggerConfig};
 pub use usage::{UsageBy, UsageRow};

@@ -1,13 +1,16 @@
 //! Triggers, and the ticks of schedules: one event per tick, whatever the number of controllers.
 
 use mayfly_delivery::RetryPolicy;
-use mayfly_invoker_api::{EventId, FunctionName, Namespace};
+use mayfly_invoker_api::{EventId, FunctionName, Namespace, QueueName};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{from_json, json, parsed, stored};
 use super::events::{NewEvent, insert_events};
 use super::pool::{reading, writing};
 use super::{Store, StoreError};
+use crate::sealing::Sealed;
+
+const CONFIG: &str = "configuration of a trigger";
 
 /// What happens to ticks that nobody was there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,9 +42,104 @@ pub struct CronConfig {
     pub retry: Option<RetryPolicy>,
 }
 
-/// A trigger that fires by the clock.
+/// Where messages come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageSource {
+    /// A queue of the trigger's namespace.
+    Queue(QueueName),
+    /// A queue of a RabbitMQ broker.
+    Amqp(AmqpSource),
+}
+
+/// A queue of a RabbitMQ broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmqpSource {
+    /// Its URL, with user and password.
+    pub url: Sealed,
+    /// The same as it can be shown.
+    pub shown: String,
+    /// The queue's name there.
+    pub queue: String,
+}
+
+impl AmqpSource {
+    /// What its URL is sealed for.
+    #[must_use]
+    pub fn purpose(namespace: &Namespace, trigger: &str) -> String {
+        format!("amqp url of {namespace}/{trigger}")
+    }
+}
+
+/// Which messages a trigger wants, and how it gives them to the function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Where they come from.
+    #[serde(flatten)]
+    pub source: MessageSource,
+    /// Which messages, as a pattern; all without one.
+    pub filter: Option<serde_json::Value>,
+    /// Where a message says what it must be in order with, as `body.customer.id` or `attributes.customer`.
+    pub order_key: Option<String>,
+    /// Messages that are given to the function at once, at most.
+    pub batch: u32,
+    /// How long the first of them may wait for more, in milliseconds.
+    pub window_ms: u32,
+    /// Batches that are under way at once, at most.
+    pub concurrency: u32,
+    /// A batch that failed as a whole comes again in halves.
+    pub bisect: bool,
+    /// In place of the function's own.
+    pub retry: Option<RetryPolicy>,
+}
+
+/// What fires, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CronTrigger {
+pub enum TriggerConfig {
+    /// The clock.
+    Cron(CronConfig),
+    /// The messages of a queue.
+    Queue(Subscription),
+}
+
+impl TriggerConfig {
+    /// The name used in the API and in the database.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Cron(_) => "cron",
+            Self::Queue(_) => "queue",
+        }
+    }
+
+    /// In place of the function's own.
+    #[must_use]
+    pub fn retry(&self) -> Option<RetryPolicy> {
+        match self {
+            Self::Cron(config) => config.retry,
+            Self::Queue(subscription) => subscription.retry,
+        }
+    }
+
+    fn to_column(&self) -> Result<String, StoreError> {
+        match self {
+            Self::Cron(config) => json(CONFIG, config),
+            Self::Queue(subscription) => json(CONFIG, subscription),
+        }
+    }
+
+    fn of_columns(kind: &str, config: &str) -> Result<Self, StoreError> {
+        match kind {
+            "cron" => from_json(CONFIG, config).map(Self::Cron),
+            "queue" => from_json(CONFIG, config).map(Self::Queue),
+            _ => Err(StoreError::Corrupt("kind of a trigger")),
+        }
+    }
+}
+
+/// A trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTrigger {
     /// Names it for ever; a trigger of the same name that is made later has another one.
     pub id: EventId,
     /// Whose.
@@ -50,8 +148,8 @@ pub struct CronTrigger {
     pub name: String,
     /// What it fires.
     pub function: FunctionName,
-    /// When.
-    pub config: CronConfig,
+    /// What by.
+    pub config: TriggerConfig,
     /// Whether it fires.
     pub enabled: bool,
     /// When it was made, in milliseconds since 1970.
@@ -81,6 +179,7 @@ struct Row {
     namespace: String,
     name: String,
     function: String,
+    kind: String,
     config: String,
     enabled: i64,
     created_ms: i64,
@@ -91,7 +190,7 @@ struct Row {
 macro_rules! select_triggers {
     ($rest:literal) => {
         concat!(
-            "SELECT id, namespace, name, function, config, enabled, created_ms, next_ms, last_ms FROM event_trigger ",
+            "SELECT id, namespace, name, function, kind, config, enabled, created_ms, next_ms, last_ms FROM event_trigger ",
             $rest
         )
     };
@@ -102,17 +201,18 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn insert_trigger(&self, trigger: &CronTrigger) -> Result<bool, StoreError> {
+    pub async fn insert_trigger(&self, trigger: &EventTrigger) -> Result<bool, StoreError> {
         const SQL: &str = "INSERT INTO event_trigger \
              (id, namespace, name, function, kind, config, enabled, created_ms, next_ms, last_ms) \
-             VALUES ($1, $2, $3, $4, 'cron', $5, $6, $7, $8, $9) ON CONFLICT (namespace, name) DO NOTHING";
-        let config = json("configuration of a trigger", &trigger.config)?;
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (namespace, name) DO NOTHING";
+        let config = trigger.config.to_column()?;
         let made = writing!(self, |tx| {
             sqlx::query(SQL)
                 .bind(trigger.id.as_bytes().as_slice())
                 .bind(trigger.namespace.as_str())
                 .bind(&trigger.name)
                 .bind(trigger.function.as_str())
+                .bind(trigger.config.kind())
                 .bind(&config)
                 .bind(i64::from(trigger.enabled))
                 .bind(trigger.created_ms)
@@ -129,13 +229,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn trigger(&self, namespace: &Namespace, name: &str) -> Result<Option<CronTrigger>, StoreError> {
+    pub async fn trigger(&self, namespace: &Namespace, name: &str) -> Result<Option<EventTrigger>, StoreError> {
         const SQL: &str = select_triggers!("WHERE namespace = $1 AND name = $2");
         let row = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
             .bind(namespace.as_str())
             .bind(name)
             .fetch_optional(db))?;
-        row.map(CronTrigger::try_from).transpose()
+        row.map(EventTrigger::try_from).transpose()
     }
 
     /// Up to `limit` triggers whose names follow `after`, by name.
@@ -147,14 +247,59 @@ impl Store {
         namespace: &Namespace,
         after: &str,
         limit: u32,
-    ) -> Result<Vec<CronTrigger>, StoreError> {
+    ) -> Result<Vec<EventTrigger>, StoreError> {
         const SQL: &str = select_triggers!("WHERE namespace = $1 AND name > $2 ORDER BY name LIMIT $3");
         let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
             .bind(namespace.as_str())
             .bind(after)
             .bind(i64::from(limit))
             .fetch_all(db))?;
-        rows.into_iter().map(CronTrigger::try_from).collect()
+        rows.into_iter().map(EventTrigger::try_from).collect()
+    }
+
+    /// The triggers that a queue's messages go to, by name; also those that are disabled, for which they wait.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn subscribers(&self, namespace: &Namespace, queue: &QueueName) -> Result<Vec<EventTrigger>, StoreError> {
+        const SQL: &str = select_triggers!("WHERE namespace = $1 AND kind = 'queue' ORDER BY name");
+        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
+            .bind(namespace.as_str())
+            .fetch_all(db))?;
+        let mut subscribers = Vec::new();
+        for row in rows {
+            let trigger = EventTrigger::try_from(row)?;
+            let source = match &trigger.config {
+                TriggerConfig::Queue(subscription) => Some(&subscription.source),
+                TriggerConfig::Cron(_) => None,
+            };
+            if matches!(source, Some(MessageSource::Queue(name)) if name == queue) {
+                subscribers.push(trigger);
+            }
+        }
+        Ok(subscribers)
+    }
+
+    /// All triggers that are on and take messages of RabbitMQ.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn amqp_triggers(&self) -> Result<Vec<EventTrigger>, StoreError> {
+        const SQL: &str = select_triggers!("WHERE kind = 'queue' AND enabled = 1 ORDER BY namespace, name");
+        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL).fetch_all(db))?;
+        let triggers = rows.into_iter().map(EventTrigger::try_from);
+        let is_amqp = |trigger: &EventTrigger| {
+            matches!(
+                &trigger.config,
+                TriggerConfig::Queue(Subscription {
+                    source: MessageSource::Amqp(_),
+                    ..
+                })
+            )
+        };
+        triggers
+            .filter(|trigger| trigger.as_ref().map_or(true, is_amqp))
+            .collect()
     }
 
     /// How many triggers a namespace has.
@@ -215,13 +360,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn due_triggers(&self, now_ms: i64, limit: u32) -> Result<Vec<CronTrigger>, StoreError> {
+    pub async fn due_triggers(&self, now_ms: i64, limit: u32) -> Result<Vec<EventTrigger>, StoreError> {
         const SQL: &str = select_triggers!("WHERE next_ms IS NOT NULL AND next_ms <= $1 ORDER BY next_ms LIMIT $2");
         let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
             .bind(now_ms)
             .bind(i64::from(limit))
             .fetch_all(db))?;
-        rows.into_iter().map(CronTrigger::try_from).collect()
+        rows.into_iter().map(EventTrigger::try_from).collect()
     }
 
     /// When the next trigger fires, in milliseconds since 1970.
@@ -295,7 +440,7 @@ impl Store {
     }
 }
 
-impl TryFrom<Row> for CronTrigger {
+impl TryFrom<Row> for EventTrigger {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
@@ -305,7 +450,7 @@ impl TryFrom<Row> for CronTrigger {
             namespace: parsed("namespace", &row.namespace)?,
             name: row.name,
             function: parsed("function name", &row.function)?,
-            config: from_json("configuration of a trigger", &row.config)?,
+            config: TriggerConfig::of_columns(&row.kind, &row.config)?,
             enabled: row.enabled != 0,
             created_ms: row.created_ms,
             next_ms: row.next_ms,

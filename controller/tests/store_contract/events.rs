@@ -1,9 +1,12 @@
 //! Events: accepted, claimed, ended, taken over.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mayfly_controller::ledger::Trigger;
 use mayfly_controller::store::{
-    ClaimedEvent, EventState, FailedAttempt, NewEvent, Outcome, Redrive, Settlement, StoredResult, UsageBy,
+    Arrival, ClaimedEvent, EventState, FailedAttempt, Lane, NewEvent, Outcome, Redrive, Settlement, StoredResult,
+    UsageBy,
 };
 use mayfly_invoker_api::{EventId, FunctionName};
 
@@ -33,9 +36,15 @@ pub(crate) fn event(number: u64, of: &FunctionName) -> NewEvent {
         due_ms: DAY_MS,
         expires_ms: DAY_MS + HOUR_MS,
         depth: 0,
+        order_key: None,
         envelope: r#"{"shape":"payload"}"#.to_owned(),
         payload: Bytes::from(format!("{{\"n\":{number}}}")),
     }
+}
+
+/// Where the events of a function wait.
+pub(crate) fn lane(of: &FunctionName) -> Lane {
+    Lane::of(&default(), of, Trigger::Direct, None)
 }
 
 /// The end of an attempt, with an entry for the ledger.
@@ -52,7 +61,9 @@ pub(crate) fn ended(event: &ClaimedEvent, outcome: Outcome, now_ms: i64) -> Sett
     entry.attempt = event.attempt;
     Settlement {
         id: event.id,
-        lane: (event.namespace.clone(), event.function.clone()),
+        lane: event.lane(),
+        order_key: event.order_key.clone(),
+        batch_max: event.batch_max,
         attempt: event.attempt,
         outcome,
         burned: event.burned + u32::from(failed),
@@ -68,8 +79,8 @@ pub(crate) fn ended(event: &ClaimedEvent, outcome: Outcome, now_ms: i64) -> Sett
             error_code: "function_failed".to_owned(),
             error_message: "it said no".to_owned(),
         }),
-        record: Some(entry),
-        follow_ups: Vec::new(),
+        record: Some(Arc::new(entry)),
+        follow_ups: Arrival::default(),
     }
 }
 
@@ -83,10 +94,7 @@ fn result(text: &str) -> Outcome {
 }
 
 async fn claim(bed: &Bed, of: &FunctionName, count: u32, now_ms: i64, owner: [u8; 6]) -> Vec<ClaimedEvent> {
-    let claimed = bed
-        .store
-        .claim_events((&default(), of), count, now_ms, owner, Some(1))
-        .await;
+    let claimed = bed.store.claim_events(&lane(of), count, now_ms, owner, Some(1)).await;
     claimed.unwrap()
 }
 
@@ -101,7 +109,7 @@ async fn invocations(bed: &Bed) -> u64 {
 
 pub(crate) async fn an_event_lives_from_its_acceptance_to_its_result(bed: Bed) {
     let hello = function("hello");
-    bed.store.accept_events(&[event(1, &hello)]).await.unwrap();
+    bed.store.accept(&[event(1, &hello)], &[]).await.unwrap();
     let queued = bed.store.event(&default(), event_id(1)).await.unwrap().unwrap();
     assert_eq!(
         (queued.state, queued.attempts, queued.payload_bytes),
@@ -131,7 +139,7 @@ pub(crate) async fn an_event_lives_from_its_acceptance_to_its_result(bed: Bed) {
 
 pub(crate) async fn an_attempt_that_is_not_the_current_one_changes_nothing(bed: Bed) {
     let hello = function("hello");
-    bed.store.accept_events(&[event(1, &hello)]).await.unwrap();
+    bed.store.accept(&[event(1, &hello)], &[]).await.unwrap();
     let first = claim(&bed, &hello, 1, DAY_MS, ONE).await.remove(0);
     let retry = Outcome::Retry { due_ms: DAY_MS + 10 };
     assert_eq!(
@@ -147,7 +155,7 @@ pub(crate) async fn an_attempt_that_is_not_the_current_one_changes_nothing(bed: 
 
     // Two others are ended in the same transaction, and they count.
     bed.store
-        .accept_events(&[event(2, &hello), event(3, &hello)])
+        .accept(&[event(2, &hello), event(3, &hello)], &[])
         .await
         .unwrap();
     let others = claim(&bed, &hello, 2, DAY_MS + 10, ONE).await;
@@ -171,7 +179,7 @@ pub(crate) async fn an_attempt_that_is_not_the_current_one_changes_nothing(bed: 
 pub(crate) async fn what_a_dead_process_held_is_anybodys(bed: Bed) {
     let hello = function("hello");
     let events: Vec<_> = (0..3).map(|number| event(number, &hello)).collect();
-    bed.store.accept_events(&events).await.unwrap();
+    bed.store.accept(&events, &[]).await.unwrap();
     bed.store.stay_alive(ONE, DAY_MS + 100).await.unwrap();
     bed.store.stay_alive(TWO, DAY_MS + 1_000).await.unwrap();
     claim(&bed, &hello, 2, DAY_MS, ONE).await;
@@ -194,12 +202,12 @@ pub(crate) async fn lanes_are_found_whatever_their_number(bed: Bed) {
             due_ms: DAY_MS + HOUR_MS,
             ..event.clone()
         };
-        bed.store.accept_events(&[later, event]).await.unwrap();
+        bed.store.accept(&[later, event], &[]).await.unwrap();
     }
     claim(&bed, &names[7], 1, DAY_MS + 7, ONE).await;
     let lanes = bed.store.lanes().await.unwrap();
     assert_eq!(
-        lanes.iter().map(|lane| lane.function.clone()).collect::<Vec<_>>(),
+        lanes.iter().map(|due| due.lane.function.clone()).collect::<Vec<_>>(),
         names
     );
     assert_eq!(lanes[3].due_ms, DAY_MS + 3);
@@ -213,7 +221,7 @@ pub(crate) async fn a_large_payload_comes_back_and_goes_with_its_event(bed: Bed)
         payload: payload.clone(),
         ..event(1, &hello)
     };
-    bed.store.accept_events(&[large]).await.unwrap();
+    bed.store.accept(&[large], &[]).await.unwrap();
     let claimed = claim(&bed, &hello, 1, DAY_MS, ONE).await.remove(0);
     assert_eq!(claimed.payload, None);
     assert_eq!(bed.store.event_payload(event_id(1)).await.unwrap(), payload);
@@ -227,7 +235,7 @@ pub(crate) async fn a_large_payload_comes_back_and_goes_with_its_event(bed: Bed)
 pub(crate) async fn an_event_is_cancelled_wherever_it_is(bed: Bed) {
     let hello = function("hello");
     bed.store
-        .accept_events(&[event(1, &hello), event(2, &hello)])
+        .accept(&[event(1, &hello), event(2, &hello)], &[])
         .await
         .unwrap();
     let cancel = async |number| {
@@ -260,7 +268,7 @@ pub(crate) async fn an_event_is_cancelled_wherever_it_is(bed: Bed) {
 pub(crate) async fn dead_letters_are_run_again_or_thrown_away(bed: Bed) {
     let hello = function("hello");
     let events: Vec<_> = (0..3).map(|number| event(number, &hello)).collect();
-    bed.store.accept_events(&events).await.unwrap();
+    bed.store.accept(&events, &[]).await.unwrap();
     let outcomes = [Outcome::Dead, Outcome::Expired, result("1")];
     let claimed = claim(&bed, &hello, 3, DAY_MS, ONE).await;
     let batch: Vec<_> = claimed
@@ -278,7 +286,7 @@ pub(crate) async fn dead_letters_are_run_again_or_thrown_away(bed: Bed) {
     };
     let all: Vec<_> = claimed.iter().map(|event| event.id).collect();
     assert_eq!(
-        bed.store.redrive_events(&default(), &all, redrive).await.unwrap(),
+        bed.store.redrive_events(&default(), &all, redrive).await.unwrap().len(),
         2,
         "what succeeded is left alone"
     );
@@ -309,7 +317,7 @@ pub(crate) async fn dead_letters_are_run_again_or_thrown_away(bed: Bed) {
 pub(crate) async fn what_is_over_is_forgotten_in_its_time(bed: Bed) {
     let hello = function("hello");
     let events: Vec<_> = (0..4).map(|number| event(number, &hello)).collect();
-    bed.store.accept_events(&events).await.unwrap();
+    bed.store.accept(&events, &[]).await.unwrap();
     let claimed = claim(&bed, &hello, 3, DAY_MS, ONE).await;
     let outcomes = [result("0"), Outcome::Dead, Outcome::Cancelled];
     let batch: Vec<_> = claimed
@@ -330,12 +338,12 @@ pub(crate) async fn what_is_over_is_forgotten_in_its_time(bed: Bed) {
 
 pub(crate) async fn follow_ups_come_with_the_end_or_not_at_all(bed: Bed) {
     let (hello, next) = (function("hello"), function("next"));
-    bed.store.accept_events(&[event(1, &hello)]).await.unwrap();
+    bed.store.accept(&[event(1, &hello)], &[]).await.unwrap();
     let claimed = claim(&bed, &hello, 1, DAY_MS, ONE).await.remove(0);
     let mut with_next = ended(&claimed, result("1"), DAY_MS);
-    with_next.follow_ups = vec![event(2, &next)];
+    with_next.follow_ups = event(2, &next).into();
     let mut late = with_next.clone();
-    late.follow_ups = vec![event(3, &next)];
+    late.follow_ups = event(3, &next).into();
     bed.store.settle_events(&[with_next]).await.unwrap();
     assert_eq!(bed.store.settle_events(&[late]).await.unwrap(), [event_id(1)]);
     let following = claim(&bed, &next, 9, DAY_MS, ONE).await;
@@ -348,13 +356,13 @@ pub(crate) async fn follow_ups_come_with_the_end_or_not_at_all(bed: Bed) {
 pub(crate) async fn two_controllers_share_the_work(bed: Bed) {
     let hello = function("hello");
     let events: Vec<_> = (0..300).map(|number| event(number, &hello)).collect();
-    bed.store.accept_events(&events).await.unwrap();
+    bed.store.accept(&events, &[]).await.unwrap();
     let other = bed.another_store().await;
     let all = async |store: mayfly_controller::store::Store, owner| {
         let mut ids = Vec::new();
         loop {
             let claimed = store
-                .claim_events((&default(), &function("hello")), 7, DAY_MS, owner, None)
+                .claim_events(&lane(&function("hello")), 7, DAY_MS, owner, None)
                 .await
                 .unwrap();
             if claimed.is_empty() {

@@ -11,7 +11,9 @@ mod functions;
 mod idempotency;
 mod ledger;
 mod logs;
+mod ordered;
 mod queue_model;
+mod queues;
 mod records;
 mod spool;
 mod triggers;
@@ -113,7 +115,20 @@ contract! {
     }
     triggers {
         a_trigger_comes_back_as_it_was_made,
+        the_triggers_of_a_queue_are_found,
         two_schedulers_fire_every_tick_once,
+    }
+    queues {
+        a_queue_comes_back_as_it_was_made,
+        a_message_is_received_by_one_until_its_time_is_over,
+        what_nobody_deletes_goes_to_the_dead_letters,
+        messages_become_events_once,
+        what_waits_is_purged,
+        messages_are_forgotten_in_their_time,
+    }
+    ordered {
+        one_event_of_a_key_at_a_time,
+        order_holds_whatever_happens,
     }
     webhooks {
         whoever_needs_a_secret_first_makes_it,

@@ -10,7 +10,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::bed::{Bed, DAY_MS, default, function};
-use crate::events::{ended, event, event_id};
+use crate::events::{ended, event, event_id, lane};
 
 /// Lives that are played, and steps of each.
 const LIVES: u32 = 24;
@@ -115,7 +115,7 @@ impl Model {
             &Step::Accept { delay_ms } => {
                 let mut new = event(number, &self.of);
                 new.due_ms = self.now_ms + delay_ms;
-                bed.store.accept_events(&[new.clone()]).await.unwrap();
+                bed.store.accept(&[new.clone()], &[]).await.unwrap();
                 let life = Life {
                     state: EventState::Queued,
                     attempts: 0,
@@ -153,7 +153,7 @@ impl Model {
     async fn claim(&mut self, bed: &Bed, owner: u8, count: u32) {
         let claimed = bed
             .store
-            .claim_events((&default(), &self.of), count, self.now_ms, [owner; 6], Some(1))
+            .claim_events(&lane(&self.of), count, self.now_ms, [owner; 6], Some(1))
             .await
             .unwrap();
         let mut due: Vec<i64> = self

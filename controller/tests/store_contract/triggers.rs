@@ -2,27 +2,27 @@
 
 use chrono::{DateTime, Datelike, TimeZone, Timelike, Utc};
 use mayfly_controller::events::Scheduler;
-use mayfly_controller::store::{CronConfig, CronTrigger, Missed};
+use mayfly_controller::store::{CronConfig, EventTrigger, MessageSource, Missed, Subscription, TriggerConfig};
 use mayfly_invoker_api::EventId;
 
 use crate::bed::{Bed, default, function};
-use crate::events::{ONE, TWO};
+use crate::events::{ONE, TWO, lane};
 
-fn trigger(name: &str, schedule: &str, timezone: &str, created: DateTime<Utc>, next: DateTime<Utc>) -> CronTrigger {
+fn trigger(name: &str, schedule: &str, timezone: &str, created: DateTime<Utc>, next: DateTime<Utc>) -> EventTrigger {
     let last = name.len().to_be_bytes();
-    CronTrigger {
+    EventTrigger {
         id: EventId::new(created.timestamp_millis().unsigned_abs(), [last[7]; 10]),
         namespace: default(),
         name: name.to_owned(),
         function: function("hello"),
-        config: CronConfig {
+        config: TriggerConfig::Cron(CronConfig {
             schedule: schedule.to_owned(),
             timezone: timezone.to_owned(),
             missed: Missed::All,
             jitter_seconds: 0,
             detail: serde_json::json!({}),
             retry: None,
-        },
+        }),
         enabled: true,
         created_ms: created.timestamp_millis(),
         next_ms: Some(next.timestamp_millis()),
@@ -55,6 +55,43 @@ pub(crate) async fn a_trigger_comes_back_as_it_was_made(bed: Bed) {
     assert_eq!(bed.store.count_triggers(&default()).await.unwrap(), 1);
     assert!(bed.store.delete_trigger(&default(), "nightly").await.unwrap());
     assert!(!bed.store.delete_trigger(&default(), "nightly").await.unwrap());
+}
+
+/// Triggers of queues stand beside the others, and are found by their queue.
+pub(crate) async fn the_triggers_of_a_queue_are_found(bed: Bed) {
+    let created = Utc.with_ymd_and_hms(2026, 11, 21, 0, 0, 0).unwrap();
+    let subscription = |queue: &str| Subscription {
+        source: MessageSource::Queue(queue.parse().unwrap()),
+        filter: Some(serde_json::json!({"body": {"type": ["x\u{0}y"]}})),
+        order_key: Some("body.id".to_owned()),
+        batch: 50,
+        window_ms: 200,
+        concurrency: 4,
+        bisect: true,
+        retry: None,
+    };
+    let of = |name: &str, queue: &str| EventTrigger {
+        config: TriggerConfig::Queue(subscription(queue)),
+        next_ms: None,
+        ..trigger(name, "@daily", "UTC", created, created)
+    };
+    let (one, other, third) = (of("one", "orders"), of("other-x", "orders"), of("third-yz", "mail"));
+    for trigger in [
+        &one,
+        &other,
+        &third,
+        &trigger("hourly-zzz", "@hourly", "UTC", created, created),
+    ] {
+        assert!(bed.store.insert_trigger(trigger).await.unwrap());
+    }
+    let orders = "orders".parse().unwrap();
+    assert_eq!(
+        bed.store.subscribers(&default(), &orders).await.unwrap(),
+        [one.clone(), other]
+    );
+    assert_eq!(bed.store.trigger(&default(), "one").await.unwrap(), Some(one));
+    let due = bed.store.due_triggers(i64::MAX, 10).await.unwrap();
+    assert_eq!(due.len(), 1, "only the clock is due");
 }
 
 /// A month of minutes, with the night in which clocks are put back in New York, and two schedulers that look at arbitrary
@@ -116,7 +153,7 @@ async fn fired(bed: &Bed, end_ms: i64) -> (Vec<DateTime<Utc>>, Vec<DateTime<Utc>
     loop {
         let claimed = bed
             .store
-            .claim_events((&default(), &hello), 1_000, end_ms + 1, ONE, None)
+            .claim_events(&lane(&hello), 1_000, end_ms + 1, ONE, None)
             .await
             .unwrap();
         if claimed.is_empty() {

@@ -84,7 +84,7 @@ pub(crate) async fn an_event_says_which_webhook_it_tells(bed: Bed) {
     telling.envelope = r#"{"shape":"webhook","url":"https://example.com/hook?a=b","about":{"type":"mayfly.event.failed","source":"/ns/default/functions/orders","time":"2026-12-01T00:00:00.000Z"}}"#.to_owned();
     let mut alike = event(2, &of);
     alike.envelope = r#"{"shape":"payload","content_type":"{\"shape\":\"webhook\"","trace_parent":null}"#.to_owned();
-    bed.store.accept_events(&[telling, alike]).await.unwrap();
+    bed.store.accept(&[telling, alike], &[]).await.unwrap();
     let webhook = async |number: u64| {
         let found = bed.store.event(&default(), event_id(number)).await.unwrap().unwrap();
         found.webhook.map(|url| url.to_string())
@@ -101,7 +101,7 @@ pub(crate) async fn an_event_says_which_webhook_it_tells(bed: Bed) {
 
     let mut broken = event(3, &of);
     broken.envelope = r#"{"shape":"webhook","url":"https://user@example.com/"}"#.to_owned();
-    bed.store.accept_events(&[broken]).await.unwrap();
+    bed.store.accept(&[broken], &[]).await.unwrap();
     assert_eq!(webhook(3).await, None, "what another server wrote can be looked at");
     let listed = bed.store.events(&default(), Some(&of), None, None, 10).await.unwrap();
     assert_eq!(listed.len(), 3, "and spoils nothing for the others");

@@ -87,6 +87,12 @@ name_type!(
     "function name"
 );
 
+name_type!(
+    /// A queue's name, unique inside its namespace.
+    QueueName,
+    "queue name"
+);
+
 impl Namespace {
     /// The namespace that exists from the first day.
     #[must_use]

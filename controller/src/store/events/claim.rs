@@ -6,21 +6,30 @@
 use bytes::Bytes;
 use mayfly_invoker_api::{EventId, FunctionName, Namespace};
 
-use super::{event_id, version_of};
+use super::{Lane, event_id, version_of};
 use crate::ledger::Trigger;
 use crate::store::columns::{parsed, stored};
 use crate::store::pool::{Pools, reading, writing};
 use crate::store::{Store, StoreError};
 
-/// A function with queued events.
+/// A lane with queued events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneDue {
-    /// Whose.
-    pub namespace: Namespace,
-    /// Which function.
-    pub function: FunctionName,
+    /// Which one.
+    pub lane: Lane,
     /// When its first event is due, in milliseconds since 1970.
     pub due_ms: i64,
+}
+
+/// What is due of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstDue {
+    /// Events.
+    pub count: u32,
+    /// When the first of them was due, in milliseconds since 1970.
+    pub due_ms: Option<i64>,
+    /// The smallest batch that any of them may be in, if that is said of one.
+    pub batch_max: Option<u32>,
 }
 
 /// An event whose attempt has begun.
@@ -56,12 +65,26 @@ pub struct ClaimedEvent {
     pub leased_ms: i64,
     /// How many events led to this one.
     pub depth: u32,
+    /// Of those with the same key in their lane, one at a time is run.
+    pub order_key: Option<String>,
+    /// With how many others it may be in a batch at most, itself included; `None` for as many as its trigger says.
+    pub batch_max: Option<u32>,
     /// Somebody wants it cancelled.
     pub cancel_asked: bool,
     /// How its payload is to be given to a function; JSON.
     pub envelope: String,
     /// What the function is given; `None` if it lies elsewhere, see [`Store::event_payload`].
     pub payload: Option<Bytes>,
+    /// Its size, in bytes.
+    pub payload_bytes: u64,
+}
+
+impl ClaimedEvent {
+    /// Where it waited for its turn.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::of(&self.namespace, &self.function, self.source, self.trigger.as_deref())
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -81,15 +104,19 @@ struct Row {
     expires_ms: i64,
     leased_ms: Option<i64>,
     depth: i64,
+    order_key: Option<String>,
+    batch_max: Option<i64>,
     cancel_asked: i64,
     envelope: String,
     payload: Option<Vec<u8>>,
+    payload_bytes: i64,
 }
 
 macro_rules! claimed_columns {
     () => {
         "id, namespace, function, pinned_version, running_version, source, trigger_name, attempts, burned, interrupted, \
-         created_ms, due_ms, expires_ms, leased_ms, depth, cancel_asked, envelope, payload"
+         created_ms, due_ms, expires_ms, leased_ms, depth, order_key, batch_max, cancel_asked, envelope, payload, \
+         payload_bytes"
     };
 }
 
@@ -111,7 +138,7 @@ macro_rules! claim {
 }
 
 impl Store {
-    /// The functions that have queued events, and when their first one is due. Costs one look per function.
+    /// The lanes that have queued events, and when their first one is due. Costs one look per lane.
     ///
     /// # Errors
     /// When the database fails.
@@ -130,24 +157,39 @@ impl Store {
             .filter_map(|(lane, due_ms)| due_ms.map(|due_ms| (lane, due_ms)));
         lanes
             .map(|(lane, due_ms)| {
-                let (namespace, function) = lane.split_once('/').ok_or(StoreError::Corrupt("lane of an event"))?;
-                Ok(LaneDue {
-                    namespace: parsed("namespace", namespace)?,
-                    function: parsed("function name", function)?,
-                    due_ms,
-                })
+                let lane = Lane::of_column(&lane)?;
+                Ok(LaneDue { lane, due_ms })
             })
             .collect()
     }
 
-    /// Begins an attempt of up to `count` due events of a function, those first that were due first. `version` is the one
+    /// What is due of a lane: the first `most` events.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn first_due(&self, lane: &Lane, most: u32, now_ms: i64) -> Result<FirstDue, StoreError> {
+        const SQL: &str = "SELECT COUNT(*), MIN(due_ms), MIN(batch_max) FROM (SELECT due_ms, batch_max FROM event \
+             WHERE state = 'queued' AND lane = $1 AND due_ms <= $2 ORDER BY due_ms LIMIT $3) AS due";
+        let (count, due_ms, batch_max): (i64, Option<i64>, Option<i64>) = reading!(self, |db| sqlx::query_as(SQL)
+            .bind(lane.to_string())
+            .bind(now_ms)
+            .bind(i64::from(most))
+            .fetch_one(db))?;
+        Ok(FirstDue {
+            count: stored("count", count)?,
+            due_ms,
+            batch_max: batch_max.map(|most| stored("size of a batch", most)).transpose()?,
+        })
+    }
+
+    /// Begins an attempt of up to `count` due events of a lane, those first that were due first. `version` is the one
     /// that runs those that are not bound to another.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn claim_events(
         &self,
-        (namespace, function): (&Namespace, &FunctionName),
+        lane: &Lane,
         count: u32,
         now_ms: i64,
         owner: [u8; 6],
@@ -158,10 +200,9 @@ impl Store {
         } else {
             claim!("IN (", ")")
         };
-        let lane = format!("{namespace}/{function}");
         let rows: Vec<Row> = writing!(self, |tx| {
             sqlx::query_as(sql)
-                .bind(&lane)
+                .bind(lane.to_string())
                 .bind(i64::from(count))
                 .bind(now_ms)
                 .bind(owner.as_slice())
@@ -331,9 +372,12 @@ impl TryFrom<Row> for ClaimedEvent {
             expires_ms: row.expires_ms,
             leased_ms: row.leased_ms.unwrap_or(row.due_ms),
             depth: stored("depth of an event", row.depth)?,
+            order_key: row.order_key,
+            batch_max: row.batch_max.map(|most| stored("size of a batch", most)).transpose()?,
             cancel_asked: row.cancel_asked != 0,
             envelope: row.envelope,
             payload: row.payload.map(Bytes::from),
+            payload_bytes: stored("size of a payload", row.payload_bytes)?,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Events: accepted, looked at, counted. How they are taken and ended is in `claim.rs` and `settle.rs`.
 
 mod claim;
+mod lane;
+pub(super) mod ordered;
 mod settle;
 mod state;
 mod undelivered;
@@ -12,14 +14,17 @@ use bytes::Bytes;
 use mayfly_invoker_api::{EventId, FunctionName, Namespace, WebhookUrl};
 use sqlx::AssertSqlSafe;
 
+use self::ordered::{KeyLocks as _, OrderedKey};
 use super::batch::{pieces, values};
 use super::columns::{parsed, stored};
+use super::messages::{NewMessage, insert_messages};
 use super::pool::{reading, writing};
 use super::{Store, StoreError};
 use crate::events::Envelope;
 use crate::ledger::Trigger;
 
-pub use claim::{ClaimedEvent, LaneDue};
+pub use claim::{ClaimedEvent, FirstDue, LaneDue};
+pub use lane::Lane;
 pub use settle::{FailedAttempt, Outcome, Settlement, StoredResult};
 pub use state::EventState;
 pub use undelivered::Redrive;
@@ -27,7 +32,7 @@ pub use undelivered::Redrive;
 /// A larger payload does not lie in the row, which is written several times, in bytes.
 pub(super) const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Columns of a new event.
-pub(super) const NEW_COLUMNS: usize = 13;
+pub(super) const NEW_COLUMNS: usize = 15;
 
 /// An event to be accepted.
 #[derive(Debug, Clone)]
@@ -52,10 +57,38 @@ pub struct NewEvent {
     pub expires_ms: i64,
     /// How many events led to this one.
     pub depth: u32,
+    /// Of those with the same key in their lane, one at a time is run, in the order in which they came.
+    pub order_key: Option<String>,
     /// How its payload is to be given to a function; JSON.
     pub envelope: String,
     /// What the function is given.
     pub payload: Bytes,
+}
+
+impl NewEvent {
+    /// Where it waits for its turn.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::of(&self.namespace, &self.function, self.source, self.trigger.as_deref())
+    }
+}
+
+/// What comes of one thing that happened, and is accepted together: all of it or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Arrival {
+    /// For functions.
+    pub events: Vec<NewEvent>,
+    /// For whoever receives them.
+    pub messages: Vec<NewMessage>,
+}
+
+impl From<NewEvent> for Arrival {
+    fn from(event: NewEvent) -> Self {
+        Self {
+            events: vec![event],
+            messages: Vec::new(),
+        }
+    }
 }
 
 /// An event as it can be shown.
@@ -93,6 +126,8 @@ pub struct Event {
     pub ended_ms: Option<i64>,
     /// How many events led to this one.
     pub depth: u32,
+    /// Of those with the same key, one at a time is run.
+    pub order_key: Option<String>,
     /// Size of what the function is given, in bytes.
     pub payload_bytes: u64,
     /// What the function answered.
@@ -121,6 +156,7 @@ struct Row {
     expires_ms: i64,
     ended_ms: Option<i64>,
     depth: i64,
+    order_key: Option<String>,
     payload_bytes: i64,
     result_status: Option<i64>,
     result_type: Option<String>,
@@ -135,7 +171,7 @@ macro_rules! select_events {
     ($rest:literal) => {
         concat!(
             "SELECT id, namespace, function, pinned_version, source, trigger_name, state, attempts, burned, \
-             running_version, cancel_asked, created_ms, due_ms, expires_ms, ended_ms, depth, payload_bytes, \
+             running_version, cancel_asked, created_ms, due_ms, expires_ms, ended_ms, depth, order_key, payload_bytes, \
              result_status, result_type, result_bytes, result, error_code, error_message, \
              CASE WHEN envelope LIKE '{\"shape\":\"webhook\"%' THEN envelope END AS webhook FROM event ",
             $rest
@@ -176,18 +212,23 @@ impl EventCounts {
 /// Puts new events into the table, inside a transaction.
 macro_rules! insert_events {
     ($tx:ident, $events:expr) => {
-        for piece in $crate::store::batch::pieces($events) {
+        let held = $crate::store::events::ordered::held_among!($tx, $events);
+        let numbered: Vec<(usize, &$crate::store::NewEvent)> = $events.iter().enumerate().collect();
+        for piece in $crate::store::batch::pieces(&numbered) {
             let sql = format!(
                 "INSERT INTO event (id, namespace, function, pinned_version, source, trigger_name, state, attempts, \
                  burned, interrupted, cancel_asked, created_ms, due_ms, expires_ms, depth, envelope, payload, \
-                 payload_bytes) \
-                 SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, 'queued', 0, 0, 0, 0, \
-                 v.column7, v.column8, v.column9, v.column10, v.column11, v.column12, v.column13 FROM (VALUES {}) AS v \
-                 WHERE v.column1 IS NOT NULL",
+                 payload_bytes, order_key) \
+                 SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column14, 0, 0, 0, 0, \
+                 v.column7, v.column8, v.column9, v.column10, v.column11, v.column12, v.column13, v.column15 \
+                 FROM (VALUES {}) AS v WHERE v.column1 IS NOT NULL",
                 $crate::store::batch::values(&$tx, piece.places(), $crate::store::events::NEW_COLUMNS)
             );
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-            for event in piece.padded() {
+            for numbered in piece.padded() {
+                let (place, event) = numbered.copied().unzip();
+                let event: Option<&$crate::store::NewEvent> = event;
+                let state = place.map(|place| if held.contains(&place) { "held" } else { "queued" });
                 let inline = event.filter(|event| event.payload.len() <= $crate::store::events::INLINE_BYTES_MAX);
                 let bytes = event.map(|event| event.payload.len() as u64);
                 query = query
@@ -207,11 +248,16 @@ macro_rules! insert_events {
                         bytes
                             .map(|bytes| $crate::store::columns::number("size of a payload", bytes))
                             .transpose()?,
-                    );
+                    )
+                    .bind(state)
+                    .bind(event.and_then(|event| event.order_key.as_deref()));
             }
             query.execute(&mut *$tx).await?;
         }
-        for event in $events.iter().filter(|event| event.payload.len() > $crate::store::events::INLINE_BYTES_MAX) {
+        for event in $events
+            .iter()
+            .filter(|event| event.payload.len() > $crate::store::events::INLINE_BYTES_MAX)
+        {
             sqlx::query("INSERT INTO event_body (event_id, bytes) VALUES ($1, $2)")
                 .bind(event.id.as_bytes().as_slice())
                 .bind(&event.payload[..])
@@ -222,6 +268,7 @@ macro_rules! insert_events {
 }
 
 pub(super) use insert_events;
+pub(super) use ordered::{lock_keys_of, release_next};
 
 /// Attempts and payloads of events that are gone, inside a transaction.
 macro_rules! delete_what_belongs_to {
@@ -243,13 +290,14 @@ macro_rules! delete_what_belongs_to {
 use delete_what_belongs_to;
 
 impl Store {
-    /// Accepts events, all or none. When this returns, they are durable.
+    /// Accepts events, and messages that wait in their queues, all or none. When this returns, they are durable.
     ///
     /// # Errors
     /// When the database fails; then none is there.
-    pub async fn accept_events(&self, events: &[NewEvent]) -> Result<(), StoreError> {
+    pub async fn accept(&self, events: &[NewEvent], messages: &[NewMessage]) -> Result<(), StoreError> {
         writing!(self, |tx| {
             insert_events!(tx, events);
+            insert_messages!(tx, messages);
         });
         Ok(())
     }
@@ -320,19 +368,23 @@ impl Store {
         id: EventId,
         now_ms: i64,
     ) -> Result<Option<EventState>, StoreError> {
-        const QUEUED: &str = "UPDATE event SET state = 'cancelled', ended_ms = $3, payload = NULL \
-             WHERE id = $1 AND namespace = $2 AND state = 'queued'";
+        const WAITING: &str = "UPDATE event SET state = 'cancelled', ended_ms = $3, payload = NULL \
+             WHERE id = $1 AND namespace = $2 AND state IN ('queued', 'held') RETURNING lane, order_key";
+        const KEY: &str = "SELECT lane, order_key FROM event WHERE id = $1 AND order_key IS NOT NULL";
         const RUNNING: &str = "UPDATE event SET cancel_asked = 1 WHERE id = $1 AND namespace = $2 AND state = 'leased'";
         const STATE: &str = "SELECT state FROM event WHERE id = $1 AND namespace = $2";
         let id = id.as_bytes().as_slice();
         let state: Option<String> = writing!(self, |tx| {
-            let cancelled = sqlx::query(QUEUED)
+            let keys: Vec<OrderedKey> = sqlx::query_as(KEY).bind(id).fetch_all(&mut *tx).await?;
+            tx.lock_keys(keys.iter()).await?;
+            let cancelled: Option<(String, Option<String>)> = sqlx::query_as(WAITING)
                 .bind(id)
                 .bind(namespace.as_str())
                 .bind(now_ms)
-                .execute(&mut *tx)
+                .fetch_optional(&mut *tx)
                 .await?;
-            if cancelled.rows_affected() > 0 {
+            if let Some((lane, order_key)) = cancelled {
+                ordered::release_next!(tx, order_key.map(|key| (lane, key)).into_iter().collect());
                 sqlx::query("DELETE FROM event_body WHERE event_id = $1")
                     .bind(id)
                     .execute(&mut *tx)
@@ -357,15 +409,22 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn event_counts(&self) -> Result<Vec<EventCounts>, StoreError> {
-        // Three looks, each over an index of its own.
+        // Looks over an index of its own each.
         const SQL: &str = "SELECT namespace, state, COUNT(*), CAST(SUM(payload_bytes) AS BIGINT), MIN(due_ms) \
              FROM event WHERE state = 'queued' GROUP BY namespace, state \
              UNION ALL \
-             SELECT namespace, 'leased', COUNT(*), 0, 0 FROM event WHERE state = 'leased' GROUP BY namespace \
+             SELECT namespace, 'held', COUNT(*), CAST(SUM(payload_bytes) AS BIGINT), MIN(due_ms) \
+             FROM event WHERE state = 'held' GROUP BY namespace \
              UNION ALL \
-             SELECT namespace, 'dead', COUNT(*), 0, 0 FROM event WHERE state IN ('dead', 'expired') GROUP BY namespace";
-        let rows = reading!(self, |db| sqlx::query_as::<_, (String, String, i64, i64, i64)>(SQL)
-            .fetch_all(db))?;
+             SELECT namespace, 'held', COUNT(*), CAST(SUM(body_bytes) AS BIGINT), NULL FROM queue_message GROUP BY namespace \
+             UNION ALL \
+             SELECT namespace, 'leased', COUNT(*), 0, NULL FROM event WHERE state = 'leased' GROUP BY namespace \
+             UNION ALL \
+             SELECT namespace, 'dead', COUNT(*), 0, NULL FROM event WHERE state IN ('dead', 'expired') GROUP BY namespace";
+        let rows = reading!(self, |db| sqlx::query_as::<_, (String, String, i64, i64, Option<i64>)>(
+            SQL
+        )
+        .fetch_all(db))?;
         let mut all: BTreeMap<String, EventCounts> = BTreeMap::new();
         for (namespace, state, events, bytes, first_due_ms) in rows {
             let counts = match all.entry(namespace) {
@@ -377,10 +436,13 @@ impl Store {
             };
             let events = stored("count", events)?;
             match state_of(&state)? {
-                EventState::Queued => {
-                    counts.queued = events;
-                    counts.queued_bytes = stored("size of payloads", bytes)?;
-                    counts.first_due_ms = Some(first_due_ms);
+                state @ (EventState::Queued | EventState::Held) => {
+                    counts.queued += events;
+                    counts.queued_bytes += stored::<u64>("size of payloads", bytes)?;
+                    // What is held waits for another one, not for us.
+                    counts.first_due_ms = first_due_ms
+                        .filter(|_| state == EventState::Queued)
+                        .or(counts.first_due_ms);
                 }
                 EventState::Leased => counts.running = events,
                 _ => counts.undelivered = events,
@@ -475,6 +537,7 @@ impl TryFrom<Row> for Event {
             expires_ms: row.expires_ms,
             ended_ms: row.ended_ms,
             depth: stored("depth of an event", row.depth)?,
+            order_key: row.order_key,
             payload_bytes: stored("size of a payload", row.payload_bytes)?,
             result,
             error: row.error_code.zip(row.error_message),

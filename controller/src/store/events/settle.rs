@@ -1,22 +1,25 @@
 //! What became of attempts: the event, its entry in the ledger, and what follows from it, in one transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use mayfly_invoker_api::{EventId, FunctionName, InvocationId, Namespace};
+use mayfly_invoker_api::{EventId, InvocationId};
 use sqlx::AssertSqlSafe;
 
-use super::{NewEvent, event_id, insert_events, version_of};
+use super::ordered::{KeyLocks as _, OrderedKey, release_next};
+use super::{Arrival, Lane, NewEvent, event_id, insert_events, version_of};
 use crate::ledger::InvocationRecord;
 use crate::store::batch::{pieces, values};
 use crate::store::columns::{number, stored, stored_id};
 use crate::store::invocations::{PackedRecords, insert_blocks};
 use crate::store::logs::insert_logs;
+use crate::store::messages::{NewMessage, insert_messages};
 use crate::store::pool::writing;
 use crate::store::{Store, StoreError};
 
 /// Columns of one ending in the statement that writes them.
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 14;
 /// Columns of an attempt that failed.
 const ATTEMPT_COLUMNS: usize = 8;
 
@@ -113,8 +116,10 @@ pub struct FailedAttempt {
 pub struct Settlement {
     /// The event.
     pub id: EventId,
-    /// Whose event it is, and of which function.
-    pub lane: (Namespace, FunctionName),
+    /// Where it waited for its turn.
+    pub lane: Lane,
+    /// Of those with the same key in their lane, one at a time is run.
+    pub order_key: Option<String>,
     /// Which attempt; if it is not the current one any more, nothing is changed.
     pub attempt: u32,
     /// What the event is now.
@@ -125,14 +130,17 @@ pub struct Settlement {
     pub interrupted: u32,
     /// When the attempt ended, in milliseconds since 1970.
     pub ended_ms: i64,
+    /// With how many others it may be in a batch at most from now on, itself included; `None` for as many as its trigger
+    /// says.
+    pub batch_max: Option<u32>,
     /// Its payload does not lie in its row.
     pub payload_apart: bool,
     /// The attempt itself, if it did not succeed.
     pub failed: Option<FailedAttempt>,
-    /// Its entry in the ledger; `None` if nothing was started.
-    pub record: Option<InvocationRecord>,
-    /// Events that follow from it.
-    pub follow_ups: Vec<NewEvent>,
+    /// Its entry in the ledger; `None` if nothing was started. The events of one batch have one together.
+    pub record: Option<Arc<InvocationRecord>>,
+    /// What follows from it.
+    pub follow_ups: Arrival,
 }
 
 /// An attempt of an event.
@@ -178,7 +186,7 @@ fn end_sql(places: &str, returning: &str) -> String {
          ended_ms = CASE WHEN v.column3 = 'queued' AND event.cancel_asked = 0 THEN NULL ELSE v.column7 END, \
          due_ms = v.column4, burned = v.column5, interrupted = v.column6, owner = NULL, result_status = v.column8, \
          result_type = v.column9, result_bytes = v.column10, result = v.column11, error_code = v.column12, \
-         error_message = v.column13, \
+         error_message = v.column13, batch_max = v.column14, \
          payload = CASE WHEN v.column3 IN ('succeeded', 'cancelled') THEN NULL ELSE payload END \
          FROM (VALUES {places}) AS v \
          WHERE event.id = v.column1 AND event.attempts = v.column2 AND event.state = 'leased' {returning}"
@@ -242,7 +250,8 @@ macro_rules! bind_ends {
                 )
                 .bind(result.and_then(|result| result.body.as_deref()))
                 .bind(error.map(|failed| failed.error_code.as_str()))
-                .bind(error.map(|failed| failed.error_message.as_str()));
+                .bind(error.map(|failed| failed.error_message.as_str()))
+                .bind(settlement.batch_max.map(i64::from));
         }
         query
     }};
@@ -252,17 +261,23 @@ macro_rules! bind_ends {
 macro_rules! write_the_rest {
     ($tx:ident, $ended:expr, $packed:expr) => {
         let mut failed: Vec<(EventId, &FailedAttempt)> = Vec::new();
-        let mut follow_ups: Vec<NewEvent> = Vec::new();
+        let (mut events, mut messages): (Vec<NewEvent>, Vec<NewMessage>) = (Vec::new(), Vec::new());
         let mut bodies: Vec<EventId> = Vec::new();
+        let mut keys: BTreeSet<OrderedKey> = BTreeSet::new();
         for ended in $ended {
             failed.extend(ended.failed.as_ref().map(|failed| (ended.id, failed)));
-            follow_ups.extend_from_slice(&ended.follow_ups);
+            events.extend_from_slice(&ended.follow_ups.events);
+            messages.extend_from_slice(&ended.follow_ups.messages);
+            keys.extend(ended.order_key.clone().map(|key| (ended.lane.to_string(), key)));
             if ended.payload_apart && ended.outcome.is_done() {
                 bodies.push(ended.id);
             }
         }
         insert_attempts!($tx, &failed);
-        insert_events!($tx, &follow_ups[..]);
+        insert_events!($tx, &events[..]);
+        insert_messages!($tx, &messages[..]);
+        // Also where it is to be tried again: it may have been cancelled meanwhile.
+        release_next!($tx, keys);
         delete_bodies!($tx, &bodies);
         if let Some(first) = $ended.first() {
             // An attempt is the current one when it ends once, so this names the records for ever.
@@ -305,7 +320,9 @@ impl Store {
         if self.settle_if_all_are_current(&settlements).await? {
             return Ok(Vec::new());
         }
+        let keys = ordered_keys(&settlements);
         let current = writing!(self, |tx| {
+            tx.lock_keys(keys.iter()).await?;
             let mut current: HashSet<Key> = HashSet::with_capacity(settlements.len());
             for piece in pieces(&settlements) {
                 let sql = end_sql(&values(&tx, piece.places(), COLUMNS), "RETURNING id, attempts");
@@ -331,8 +348,9 @@ impl Store {
     /// The same where all attempts are the current ones, as they mostly are: to ask for each costs as much as to end it. If one
     /// is not, nothing is changed.
     async fn settle_if_all_are_current(&self, settlements: &[&Settlement]) -> Result<bool, StoreError> {
-        let packed = packed(settlements)?;
+        let (packed, keys) = (packed(settlements)?, ordered_keys(settlements));
         writing!(self, |tx| {
+            tx.lock_keys(keys.iter()).await?;
             for piece in pieces(settlements) {
                 let sql = end_sql(&values(&tx, piece.places(), COLUMNS), "");
                 let ended = bind_ends!(sqlx::query(AssertSqlSafe(sql)), piece)
@@ -348,11 +366,26 @@ impl Store {
     }
 }
 
-/// The entries for the ledger.
+/// The keys of what ends and of what follows from it.
+fn ordered_keys(settlements: &[&Settlement]) -> BTreeSet<OrderedKey> {
+    let ended = settlements
+        .iter()
+        .filter_map(|ended| Some((ended.lane.to_string(), ended.order_key.clone()?)));
+    let followers = settlements
+        .iter()
+        .flat_map(|ended| &ended.follow_ups.events)
+        .filter_map(|event| Some((event.lane().to_string(), event.order_key.clone()?)));
+    ended.chain(followers).collect()
+}
+
+/// The entries for the ledger, each once.
 fn packed(settlements: &[&Settlement]) -> Result<PackedRecords, StoreError> {
+    let mut seen: HashSet<InvocationId> = HashSet::new();
     let records: Vec<InvocationRecord> = settlements
         .iter()
-        .filter_map(|settlement| settlement.record.clone())
+        .filter_map(|settlement| settlement.record.as_deref())
+        .filter(|record| seen.insert(record.id))
+        .cloned()
         .collect();
     PackedRecords::of(&records)
 }

@@ -5,6 +5,8 @@
 pub enum EventState {
     /// Waits for its time or for its turn.
     Queued,
+    /// Waits for the end of another one with the same order key.
+    Held,
     /// An attempt is under way.
     Leased,
     /// The function has done it.
@@ -18,8 +20,9 @@ pub enum EventState {
 }
 
 impl EventState {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Queued,
+        Self::Held,
         Self::Leased,
         Self::Succeeded,
         Self::Dead,
@@ -32,6 +35,7 @@ impl EventState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Held => "held",
             Self::Leased => "leased",
             Self::Succeeded => "succeeded",
             Self::Dead => "dead",

@@ -3,7 +3,8 @@
 use mayfly_invoker_api::{EventId, FunctionName, Namespace};
 use sqlx::AssertSqlSafe;
 
-use super::{delete_what_belongs_to, event_id};
+use super::ordered::{lock_keys_of, release_next};
+use super::{Lane, delete_what_belongs_to, event_id};
 use crate::store::batch::{pieces, values_from};
 use crate::store::pool::{reading, writing};
 use crate::store::{Store, StoreError};
@@ -43,7 +44,7 @@ impl Store {
         ids.iter().map(|id| event_id(id)).collect()
     }
 
-    /// Puts those of `ids` that are dead or expired back into the queue, with all attempts before them. Gives how many.
+    /// Puts those of `ids` that are dead or expired back into the queue, with all attempts before them. Gives the lane of each.
     ///
     /// # Errors
     /// When the database fails; then none is.
@@ -52,17 +53,19 @@ impl Store {
         namespace: &Namespace,
         ids: &[EventId],
         redrive: Redrive,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<Lane>, StoreError> {
         let changed = writing!(self, |tx| {
-            let mut changed = 0;
+            lock_keys_of!(tx, ids.iter().map(|id| id.as_bytes().to_vec()).collect::<Vec<_>>());
+            let mut changed: Vec<(String, Option<String>)> = Vec::new();
             for piece in pieces(ids) {
                 let sql = format!(
-                    "UPDATE event SET state = 'queued', burned = 0, interrupted = 0, ended_ms = NULL, cancel_asked = 0, \
-                     due_ms = $1, expires_ms = $2, pinned_version = $3 \
-                     WHERE namespace = $4 AND state IN ('dead', 'expired') AND id IN (VALUES {})",
+                    "UPDATE event SET state = CASE WHEN order_key IS NULL THEN 'queued' ELSE 'held' END, burned = 0, interrupted = 0, ended_ms = NULL, cancel_asked = 0, \
+                     due_ms = $1, expires_ms = $2, pinned_version = $3, batch_max = NULL \
+                     WHERE namespace = $4 AND state IN ('dead', 'expired') AND id IN (VALUES {}) \
+                     RETURNING lane, order_key",
                     values_from(5, piece.places(), 1)
                 );
-                let mut query = sqlx::query(AssertSqlSafe(sql))
+                let mut query = sqlx::query_as(AssertSqlSafe(sql))
                     .bind(redrive.due_ms)
                     .bind(redrive.expires_ms)
                     .bind(redrive.version.map(i64::from))
@@ -70,11 +73,15 @@ impl Store {
                 for id in piece.repeating_the_last() {
                     query = query.bind(id.as_bytes().as_slice());
                 }
-                changed += query.execute(&mut *tx).await?.rows_affected();
+                changed.extend(query.fetch_all(&mut *tx).await?);
             }
+            let keys = changed
+                .iter()
+                .filter_map(|(lane, key)| Some((lane.clone(), key.clone()?)));
+            release_next!(tx, keys.collect());
             changed
         });
-        Ok(changed)
+        changed.iter().map(|(lane, _)| Lane::of_column(lane)).collect()
     }
 
     /// Those of `ids` that are to be told to a webhook.

@@ -1,4 +1,4 @@
-//! What a function is given.
+//! What a function or a queue is given.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -30,6 +30,27 @@ impl FromStr for Data {
             Some(path) => Self::File(PathBuf::from(path)),
             None if text == "-" => Self::Stdin,
             None => Self::Inline(text.to_owned()),
+        })
+    }
+}
+
+impl Data {
+    /// All of it, as text; what stands on the command line as it is.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is no text.
+    pub(super) fn text(&self) -> Result<String, CliError> {
+        let bytes = match self {
+            Self::Inline(text) => return Ok(text.clone()),
+            Self::File(path) => {
+                let name = path.display().to_string();
+                let file = File::open(path).map_err(|cause| CliError::unreadable(&name, &cause))?;
+                read_bounded(file, &name)?
+            }
+            Self::Stdin => read_bounded(io::stdin().lock(), "standard input")?,
+        };
+        String::from_utf8(bytes).map_err(|_| {
+            CliError::usage("the body of a message is text, and this is none").hint("encode it as base64 first")
         })
     }
 }

@@ -1,0 +1,150 @@
+//! Making a trigger.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use lapin::uri::AMQPUri;
+use mayfly_invoker_api::{FunctionName, Namespace, QueueName};
+
+use super::view::TriggerView;
+use super::wanted::{NewSource, NewTrigger, Wanted, What, cron, subscription};
+use super::{NAME_CHARS_MAX, changed};
+use crate::admin::Admin;
+use crate::admin::extract::{Document, InNamespace, invalid_parameter};
+use crate::admin::queues::find;
+use crate::code::Code;
+use crate::config::{SUBSCRIBERS_MAX, TRIGGERS_MAX};
+use crate::problem::{Problem, ProblemDocument};
+use crate::sealing::Seal;
+use crate::store::{AmqpSource, CronConfig, EventTrigger, MessageSource, Subscription, TriggerConfig};
+
+/// Makes a trigger.
+#[utoipa::path(post, path = "/v1/ns/{ns}/triggers",
+    operation_id = "create_trigger", security(("bearer" = [])),
+    params(("ns" = String, Path, description = "Namespace")), request_body = NewTrigger,
+    responses((status = 201, body = TriggerView), (status = 400, body = ProblemDocument),
+        (status = 404, description = "There is no such function or queue", body = ProblemDocument),
+        (status = 409, description = "There is a trigger of that name", body = ProblemDocument)))]
+pub(crate) async fn create(
+    State(admin): State<Admin>,
+    InNamespace(namespace): InNamespace,
+    Document(new): Document<NewTrigger>,
+) -> Result<(StatusCode, Json<TriggerView>), Problem> {
+    let wanted: Wanted = match new {
+        NewTrigger::Cron(new) => cron(new)?,
+        NewTrigger::Queue(new) => subscription(new)?,
+    };
+    let now_ms = admin.parts.clock.unix_ms();
+    let own = admin.ingress.routes.of(&namespace, &wanted.function).await?.retry;
+    let retry = wanted.retry.map(|retry| retry.over(own));
+    retry.map_or(Ok(()), |retry| retry.check()).map_err(invalid_parameter)?;
+    let store = &admin.parts.store;
+    if store.count_triggers(&namespace).await? >= TRIGGERS_MAX {
+        return Err(invalid_parameter(format!(
+            "a namespace has at most {TRIGGERS_MAX} triggers"
+        )));
+    }
+    let id = admin.events.ids.event(now_ms);
+    let name = wanted
+        .name
+        .unwrap_or_else(|| default_name(&wanted.function, wanted.what.kind(), &id.to_string()));
+    let (config, next_ms) = match wanted.what {
+        What::Cron { timing, config } => {
+            let next_ms = timing
+                .next_ms(now_ms, now_ms)
+                .ok_or_else(|| Problem::new(Code::InvalidSchedule, "this schedule never fires from now on"))?;
+            let config = CronConfig { retry, ..config };
+            (TriggerConfig::Cron(config), Some(next_ms).filter(|_| wanted.enabled))
+        }
+        What::Queue(source, new) => {
+            let source = kept(&admin, &namespace, &name, source).await?;
+            (TriggerConfig::Queue(new.with(source, retry)), None)
+        }
+    };
+    let trigger = EventTrigger {
+        id,
+        namespace,
+        name,
+        function: wanted.function,
+        config,
+        enabled: wanted.enabled,
+        created_ms: now_ms,
+        next_ms,
+        last_ms: None,
+    };
+    if !store.insert_trigger(&trigger).await? {
+        return Err(Problem::new(
+            Code::TriggerExists,
+            format!("there is a trigger named {} in this namespace", trigger.name),
+        ));
+    }
+    changed(&admin);
+    if let TriggerConfig::Queue(Subscription {
+        source: MessageSource::Queue(queue),
+        ..
+    }) = &trigger.config
+    {
+        take_waiting(&admin, &trigger.namespace, queue);
+    }
+    Ok((StatusCode::CREATED, Json(trigger.into())))
+}
+
+/// Where messages come from, as it is kept; a queue of ours must be there.
+async fn kept(
+    admin: &Admin,
+    namespace: &Namespace,
+    trigger: &str,
+    source: NewSource,
+) -> Result<MessageSource, Problem> {
+    match source {
+        NewSource::Queue(queue) => {
+            find(admin, namespace, &queue).await?;
+            if admin.parts.store.subscribers(namespace, &queue).await?.len() >= SUBSCRIBERS_MAX {
+                return Err(invalid_parameter(format!(
+                    "the messages of a queue go to at most {SUBSCRIBERS_MAX} triggers"
+                )));
+            }
+            Ok(MessageSource::Queue(queue))
+        }
+        NewSource::Amqp { url, queue } => {
+            let purpose = AmqpSource::purpose(namespace, trigger);
+            sealed(&admin.parts.seal, &purpose, &url, queue).map(MessageSource::Amqp)
+        }
+    }
+}
+
+/// The source as it is kept: whoever reads the database or asks the API does not learn the password.
+fn sealed(seal: &Seal, purpose: &str, url: &AMQPUri, queue: String) -> Result<AmqpSource, Problem> {
+    let sealed = seal.seal(purpose, &url.to_string()).map_err(|error| {
+        tracing::error!(%error, "a URL could not be encrypted");
+        Problem::new(Code::Internal, "the URL could not be encrypted")
+    })?;
+    let (scheme, authority) = (&url.scheme, &url.authority);
+    Ok(AmqpSource {
+        url: sealed,
+        shown: format!(
+            "{scheme}://{}:***@{}:{}/{}",
+            authority.userinfo.username, authority.host, authority.port, url.vhost
+        ),
+        queue,
+    })
+}
+
+/// Messages that wait in the queue are given to those triggers that want them, in the background: there may be many.
+pub(in crate::admin) fn take_waiting(admin: &Admin, namespace: &Namespace, queue: &QueueName) {
+    let (admin, namespace, queue) = (admin.clone(), namespace.clone(), queue.clone());
+    tokio::spawn(async move {
+        let clock = Arc::clone(&admin.parts.clock);
+        admin.events.take_waiting(&namespace, &queue, &*clock).await;
+    });
+}
+
+/// `FUNCTION-KIND-` and the last digits of an id, which differ.
+fn default_name(function: &FunctionName, kind: &str, digits: &str) -> String {
+    let ending = format!("-{kind}-{}", &digits[digits.len() - 6..]);
+    let room = NAME_CHARS_MAX - ending.len();
+    let function = function.as_str();
+    format!("{}{ending}", function[..function.len().min(room)].trim_end_matches('-'))
+}

@@ -1,0 +1,368 @@
+//! The messages of one RabbitMQ queue for one trigger: taken, made events, and only then acknowledged.
+//!
+//! A message is acknowledged when its event is durable, not when its function has run: from then on the event table is what
+//! counts attempts, also over the end of a server, and no limit of the broker for unacknowledged messages is in the way of a
+//! function that takes long. No more is taken than can be begun soon, so that the rest stays with the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::message::AmqpShape;
+use super::{Condition, Shared};
+use crate::code::Code;
+use crate::config::{AMQP_MESSAGE_BYTES_MAX, RETENTION_SECONDS_MAX};
+use crate::events::envelope::Envelope;
+use crate::events::filter::{Filters, OrderPath, document};
+use crate::ledger::Trigger;
+use crate::store::{AmqpSource, Arrival, EventTrigger, Lane, NewEvent, Subscription};
+
+/// How long a broker may take to answer to what is asked of it.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Between two signs of life, in seconds.
+const HEARTBEAT_SECONDS: u16 = 10;
+/// Pause before the next try after a connection that failed; doubles up to the longest one.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// After so long a connection has been a good one.
+const GOOD_AFTER: Duration = Duration::from_secs(30);
+/// Events of one trigger that are due or run before no more messages are taken, unless two rounds of batches are more.
+const OUTSTANDING_MAX: u32 = 2_000;
+/// Messages that the broker gives before they are acknowledged, at least and at most. It counts messages, not bytes.
+const PREFETCH_MIN: u16 = 64;
+const PREFETCH_MAX: u16 = 256;
+/// Bodies of messages that become events in one transaction, in bytes; the last one may go beyond it.
+const AT_ONCE_BYTES_MAX: usize = 8 << 20;
+/// Between two looks whether there is room again.
+const ROOM_PAUSE: Duration = Duration::from_millis(200);
+/// After so long without room the messages that are here go back to the broker, whose patience has an end, too.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Pause after events were not accepted.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Longest reason that is shown, in characters.
+const REASON_CHARS_MAX: usize = 256;
+
+/// Takes the messages for one trigger.
+pub(super) struct Consumer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) trigger: EventTrigger,
+    pub(super) subscription: Subscription,
+    pub(super) source: AmqpSource,
+}
+
+/// Why no messages are taken at the moment, for people.
+struct Trouble(String);
+
+impl From<lapin::Error> for Trouble {
+    fn from(error: lapin::Error) -> Self {
+        let text = match error.kind() {
+            ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+            ErrorKind::IOError(error) => format!("no connection to the broker: {error}"),
+            ErrorKind::MissingHeartbeatError => "the broker has not been heard of for a while".to_owned(),
+            ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) => {
+                "the connection to the broker has ended".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self(text.chars().take(REASON_CHARS_MAX).collect())
+    }
+}
+
+impl Consumer {
+    /// Takes messages until `stop`; when the broker is away, tries again for as long.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            self.is(Condition::Connecting);
+            let began = Instant::now();
+            match self.consume(&stop).await {
+                Ok(()) => return,
+                Err(Trouble(reason)) => {
+                    tracing::warn!(
+                        trigger = self.trigger.name,
+                        reason,
+                        "no messages are taken from RabbitMQ; it is tried again"
+                    );
+                    self.is(Condition::Failing(reason));
+                }
+            }
+            if began.elapsed() > GOOD_AFTER {
+                pause = PAUSE_MIN;
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    fn is(&self, condition: Condition) {
+        self.shared.is(self.trigger.id, condition);
+    }
+
+    /// Takes messages until `stop` or until something is wrong.
+    async fn consume(&self, stop: &CancellationToken) -> Result<(), Trouble> {
+        if !self.has_room(stop).await? {
+            return Ok(());
+        }
+        let Some(connected) = stop.run_until_cancelled(answered(self.connect())).await else {
+            return Ok(());
+        };
+        let (connection, channel) = connected?;
+        // As AWS names it.
+        let from = format!("{}::{}", self.source.queue, connection.status().vhost());
+        let Some(subscribed) = stop.run_until_cancelled(answered(self.subscribe(&channel))).await else {
+            return Ok(());
+        };
+        let mut messages = subscribed?;
+        self.is(Condition::Connected);
+        let look_every = self.outstanding_max().div_ceil(2).min(PREFETCH_MAX.into()) as usize;
+        let mut accepted = 0;
+        loop {
+            let Some(first) = stop.run_until_cancelled(messages.next()).await else {
+                break;
+            };
+            let ended = || Trouble("the broker has ended the delivery: was the queue deleted?".to_owned());
+            let mut batch = vec![first.ok_or_else(ended)??];
+            let mut bytes = batch[0].data.len();
+            while batch.len() < look_every
+                && bytes < AT_ONCE_BYTES_MAX
+                && let Some(Some(more)) = messages.next().now_or_never()
+            {
+                let more = more?;
+                bytes += more.data.len();
+                batch.push(more);
+            }
+            accepted += batch.len();
+            if !self.take(batch, &from, stop).await? {
+                break;
+            }
+            if accepted >= look_every {
+                accepted = 0;
+                if !self.has_room(stop).await? {
+                    break;
+                }
+            }
+        }
+        // What was not acknowledged is delivered again, to whoever comes next.
+        let _ = timeout(ANSWER_TIME_MAX, connection.close(200, "OK".into())).await;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<(Connection, Channel), Trouble> {
+        let url = self
+            .shared
+            .seal
+            .open(
+                &AmqpSource::purpose(&self.trigger.namespace, &self.trigger.name),
+                &self.source.url,
+            )
+            .map_err(|error| Trouble(error.to_string()))?;
+        // It was read when the trigger was made.
+        let mut uri: AMQPUri = url
+            .parse()
+            .map_err(|_| Trouble("the URL of the broker cannot be read".to_owned()))?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let name = format!("mayfly {}/{}", self.trigger.namespace, self.trigger.name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connection = Connection::connect_uri(uri, properties).await?;
+        let channel = connection.create_channel().await?;
+        Ok((connection, channel))
+    }
+
+    async fn subscribe(&self, channel: &Channel) -> Result<lapin::Consumer, Trouble> {
+        let queue = &self.source.queue;
+        // Only asks whether it is there: what it is like is up to its owner.
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel
+            .queue_declare(queue.as_str().into(), passive, FieldTable::default())
+            .await?;
+        let prefetch = u16::try_from(self.outstanding_max()).unwrap_or(u16::MAX);
+        let prefetch = prefetch.clamp(PREFETCH_MIN, PREFETCH_MAX);
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let tag = format!("mayfly.{}", self.trigger.id);
+        let consumer = channel.basic_consume(
+            queue.as_str().into(),
+            tag.into(),
+            BasicConsumeOptions {
+                // Two servers that take turns would not know whose message was first.
+                exclusive: self.subscription.order_key.is_some(),
+                ..BasicConsumeOptions::default()
+            },
+            FieldTable::default(),
+        );
+        Ok(consumer.await?)
+    }
+
+    /// Makes events of messages, then acknowledges them; `false` at `stop`, with none of it done.
+    async fn take(&self, batch: Vec<Delivery>, from: &str, stop: &CancellationToken) -> Result<bool, Trouble> {
+        let now_ms = self.shared.clock.unix_ms();
+        let mut filters = Filters::new();
+        if let Some(pattern) = &self.subscription.filter {
+            filters.add(0, pattern).map_err(Trouble)?;
+        }
+        let (mut events, mut refused, mut last) = (Vec::with_capacity(batch.len()), Vec::new(), None);
+        for mut delivery in batch {
+            let bytes = delivery.data.len();
+            if bytes > AMQP_MESSAGE_BYTES_MAX {
+                // It is not kept while the others wait for the disk.
+                delivery.data = Vec::new();
+                refused.push((
+                    delivery,
+                    format!("it has {bytes} bytes; at most {AMQP_MESSAGE_BYTES_MAX} may be"),
+                ));
+                continue;
+            }
+            let body = Bytes::from(std::mem::take(&mut delivery.data));
+            match self.event(&delivery, body, from, &filters, now_ms) {
+                Ok(Some(event)) => {
+                    if delivery.redelivered {
+                        tracing::info!(event = %event.id, trigger = self.trigger.name,
+                            "the broker has delivered this message before: if it was accepted then, this event is a duplicate");
+                    }
+                    events.push(event);
+                }
+                // Nobody wants it.
+                Ok(None) => {}
+                Err(reason) => {
+                    refused.push((delivery, reason));
+                    continue;
+                }
+            }
+            last = Some(delivery);
+        }
+        let arrival = Arrival {
+            events,
+            messages: Vec::new(),
+        };
+        if !self.accept(arrival, stop).await? {
+            return Ok(false);
+        }
+        for (delivery, reason) in refused {
+            tracing::warn!(trigger = self.trigger.name, reason, "a message of RabbitMQ is rejected");
+            delivery.reject(BasicRejectOptions { requeue: false }).await?;
+        }
+        if let Some(last) = last {
+            // All before it, too: they come in order, and each was dealt with.
+            last.ack(BasicAckOptions { multiple: true }).await?;
+        }
+        Ok(true)
+    }
+
+    /// Until they are accepted: the broker keeps the messages meanwhile.
+    async fn accept(&self, arrival: Arrival, stop: &CancellationToken) -> Result<bool, Trouble> {
+        loop {
+            match self
+                .shared
+                .intake
+                .accept(&self.trigger.namespace, arrival.clone())
+                .await
+            {
+                Ok(()) => {
+                    self.is(Condition::Connected);
+                    return Ok(true);
+                }
+                Err(problem) if problem.code == Code::ShuttingDown => return Ok(false),
+                Err(problem) => self.is(Condition::Failing(problem.detail)),
+            }
+            if stop
+                .run_until_cancelled(tokio::time::sleep(RETRY_PAUSE))
+                .await
+                .is_none()
+            {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The event that a message becomes; `None` if the trigger does not want it.
+    fn event(
+        &self,
+        delivery: &Delivery,
+        body: Bytes,
+        from: &str,
+        filters: &Filters,
+        now_ms: i64,
+    ) -> Result<Option<NewEvent>, String> {
+        let mut shape = AmqpShape::of(delivery, from);
+        shape.properties.body_size = body.len() as u64;
+        let (attributes, text) = (shape.attributes(), String::from_utf8_lossy(&body));
+        if !filters.is_empty() && filters.matching(&document(&attributes, &text))?.is_empty() {
+            return Ok(None);
+        }
+        let order_path = self
+            .subscription
+            .order_key
+            .as_deref()
+            .and_then(|path| OrderPath::parse(path).ok());
+        let order_key = order_path.and_then(|path| path.of(&attributes, &text));
+        Ok(Some(NewEvent {
+            id: self.shared.ids.event(now_ms),
+            namespace: self.trigger.namespace.clone(),
+            function: self.trigger.function.clone(),
+            pinned_version: None,
+            source: Trigger::Queue,
+            trigger: Some(self.trigger.name.clone()),
+            created_ms: now_ms,
+            due_ms: now_ms,
+            expires_ms: now_ms.saturating_add(i64::from(RETENTION_SECONDS_MAX) * 1_000),
+            depth: 0,
+            order_key,
+            envelope: Envelope::of_amqp(shape, self.subscription.retry).to_text(),
+            payload: body,
+        }))
+    }
+
+    fn outstanding_max(&self) -> u32 {
+        let batch = self.subscription.batch;
+        let wanted = batch.saturating_mul(self.subscription.concurrency).saturating_mul(2);
+        wanted.clamp(batch, OUTSTANDING_MAX.max(batch.saturating_mul(2)))
+    }
+
+    /// Waits until there is room for more, but not for ever; `false` at `stop`.
+    async fn has_room(&self, stop: &CancellationToken) -> Result<bool, Trouble> {
+        let lane = Lane::of(
+            &self.trigger.namespace,
+            &self.trigger.function,
+            Trigger::Queue,
+            Some(&self.trigger.name),
+        );
+        let (most, began) = (self.outstanding_max(), Instant::now());
+        loop {
+            if began.elapsed() > ROOM_WAIT_MAX {
+                return Err(Trouble(format!("{most} messages wait or run, as many as may at once")));
+            }
+            let now_ms = self.shared.clock.unix_ms();
+            match self.shared.store.count_live(&lane, most, now_ms).await {
+                Ok(live) if live < u64::from(most) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => self.is(Condition::Failing(error.to_string())),
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(ROOM_PAUSE)).await.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+async fn answered<T>(asked: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    match timeout(ANSWER_TIME_MAX, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Trouble(format!(
+            "the broker has not answered within {} s",
+            ANSWER_TIME_MAX.as_secs()
+        ))),
+    }
+}

@@ -1,0 +1,97 @@
+//! Takes messages of a queue and does what each says: mostly it is told to somebody outside of the platform. So what really
+//! ran, and in which order, is known without asking the platform.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use mayfly_sdk::wstd::http::{Body, Client, Request};
+use mayfly_sdk::{Context, Error, handler, wstd};
+use serde_json::{Value, json};
+
+/// A longer event is not given back.
+const SHOWN_BYTES_MAX: usize = 64 << 10;
+
+handler!(consume);
+
+async fn consume(event: Value, context: Context) -> Result<Value, Error> {
+    let mut failures = Vec::new();
+    for message in messages(&event)? {
+        let wish: Value = serde_json::from_slice(&message.body).unwrap_or_default();
+        if let Some(to) = wish["to"].as_str() {
+            tell(to, &message, &wish, &context).await?;
+        }
+        if let Some(ms) = wish["ms"].as_u64() {
+            wstd::task::sleep(Duration::from_millis(ms).into()).await;
+        }
+        match wish["do"].as_str() {
+            Some("fail") => failures.push(json!({ "itemIdentifier": message.id })),
+            Some("fail-all") => return Err(Error::new("asked_to_fail", "a message asked for this error")),
+            Some("trap") => panic!("a message asked for this trap"),
+            Some("answer") => return Ok(wish["answer"].clone()),
+            _ => {}
+        }
+    }
+    // What is long is not kept.
+    let small = event.to_string().len() < SHOWN_BYTES_MAX;
+    Ok(json!({
+        "batchItemFailures": failures,
+        "event": small.then_some(event),
+        "invocation_id": context.invocation_id,
+    }))
+}
+
+struct Message {
+    /// What it is called in `batchItemFailures`.
+    id: String,
+    attempt: String,
+    body: Vec<u8>,
+    /// The broker had delivered it before.
+    again: bool,
+}
+
+/// Of an event of SQS or of Amazon MQ.
+fn messages(event: &Value) -> Result<Vec<Message>, Error> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if let Some(records) = event["Records"].as_array() {
+        let message = |record: &Value| Message {
+            id: text(&record["messageId"]),
+            attempt: text(&record["attributes"]["ApproximateReceiveCount"]),
+            body: text(&record["body"]).into_bytes(),
+            again: false,
+        };
+        return Ok(records.iter().map(message).collect());
+    }
+    let queues = event["rmqMessagesByQueue"].as_object();
+    let queues = queues.ok_or_else(|| Error::new("no_messages", "the event is none of a queue"))?;
+    let message = |message: &Value| Message {
+        id: text(&message["eventId"]),
+        attempt: "0".to_owned(),
+        body: BASE64.decode(text(&message["data"])).unwrap_or_default(),
+        again: message["redelivered"] == true,
+    };
+    let all = queues.values().filter_map(Value::as_array).flatten();
+    Ok(all.map(message).collect())
+}
+
+/// `GET /ran/MESSAGE/ATTEMPT/INVOCATION?again=false&n=N`; fails when the answer is no success.
+async fn tell(to: &str, message: &Message, wish: &Value, context: &Context) -> Result<(), Error> {
+    let Message { id, attempt, again, .. } = message;
+    let uri = format!(
+        "http://{to}/ran/{id}/{attempt}/{}?again={again}&n={}",
+        context.invocation_id, wish["n"]
+    );
+    let failed = |what: &str, error: &dyn std::fmt::Display| Error::new("not_told", format!("{what}: {error}"));
+    let request = Request::get(uri)
+        .body(Body::empty())
+        .map_err(|error| failed("the request", &error))?;
+    let answer = Client::new()
+        .send(request)
+        .await
+        .map_err(|error| failed("the recorder", &error))?;
+    if answer.status().is_success() {
+        Ok(())
+    } else {
+        Err(failed("the recorder", &answer.status()))
+    }
+}

@@ -1,0 +1,428 @@
+//! RabbitMQ as a source: a real broker, its messages given to functions, what becomes of bad ones, and what is said when it
+//! is away.
+
+mod raw;
+mod restarts;
+
+use std::time::Duration;
+
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{BasicProperties, Channel};
+use mayfly_tests::{Broker, Database, Platform, eventually};
+use serde_json::{Value, json};
+
+use crate::events::{in_state, show};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_sqlite() {
+    play(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres() {
+    play(Database::Postgres).await;
+}
+
+/// One broker for all stories, because it takes its time to start.
+async fn play(database: Database) {
+    let Some(mut broker) = Broker::start().await else {
+        return;
+    };
+    let Some(platform) = Platform::start(database).await else {
+        return;
+    };
+    messages_are_given_to_a_function(&platform, &broker).await;
+    only_what_is_wanted_is_given_in_order(&platform, &broker).await;
+    whatever_bytes_they_are(&platform, &broker).await;
+    no_depth_ends_the_server(&platform, &broker).await;
+    what_is_too_large_is_rejected(&platform, &broker).await;
+    a_trigger_that_is_off_leaves_the_messages(&platform, &broker).await;
+    what_is_wrong_is_said_and_mended(&platform, &mut broker).await;
+    passwords_are_not_shown(&platform, &broker).await;
+    what_cannot_be_a_broker_is_refused(&platform).await;
+}
+
+/// A durable queue, and a channel that confirms what is sent to it.
+async fn declare(broker: &Broker, queue: &str, arguments: FieldTable) -> Channel {
+    let connection = broker.connect().await;
+    let channel = connection.create_channel().await.expect("a channel");
+    channel
+        .queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments)
+        .await
+        .expect("a queue");
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await
+        .expect("confirms");
+    channel
+}
+
+async fn publish(channel: &Channel, queue: &str, body: &[u8], properties: BasicProperties) {
+    let options = BasicPublishOptions::default();
+    let confirm = channel
+        .basic_publish("".into(), queue.into(), options, body, properties.with_delivery_mode(2))
+        .await
+        .expect("it is sent");
+    assert!(confirm.await.expect("an answer").is_ack(), "the broker has it");
+}
+
+/// Messages that wait in a queue of the broker.
+async fn waiting(channel: &Channel, queue: &str) -> u32 {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await;
+    found.expect("the queue is there").message_count()
+}
+
+async fn subscribe(platform: &Platform, url: &str, function: &str, queue: &str, more: &[&str]) {
+    let args = [
+        "trigger", "create", "queue", function, "--amqp", url, "--queue", queue, "--name", queue,
+    ];
+    platform.fn_(&[&args, more].concat()).await.ok();
+}
+
+async fn trigger(platform: &Platform, name: &str) -> Value {
+    platform.fn_(&["trigger", "show", name, "--json"]).await.json()
+}
+
+async fn in_condition(platform: &Platform, name: &str, state: &str) -> Value {
+    eventually(&format!("{name} is {state}"), async || {
+        let shown = trigger(platform, name).await;
+        (shown["state"] == state).then_some(shown)
+    })
+    .await
+}
+
+/// The events of a function that have succeeded, the first one first.
+async fn done(platform: &Platform, function: &str, count: usize) -> Vec<Value> {
+    eventually(&format!("{function} has done {count} events"), async || {
+        let listed = platform
+            .fn_(&["events", "list", function, "--state", "succeeded", "--json"])
+            .await
+            .json();
+        let mut events = listed.as_array().expect("a list").clone();
+        events.reverse();
+        (events.len() >= count).then_some(events)
+    })
+    .await
+}
+
+async fn messages_are_given_to_a_function(platform: &Platform, broker: &Broker) {
+    let flags = ["--name", "work", "--max-attempts", "2", "--retry-backoff", "0s"];
+    platform.deploy("consume", &flags).await;
+    let channel = declare(broker, "orders", FieldTable::default()).await;
+    let mut headers = FieldTable::default();
+    headers.insert("region".into(), AMQPValue::LongString(LongString::from("eu")));
+    let properties = BasicProperties::default()
+        .with_headers(headers)
+        .with_message_id("m-1".into())
+        .with_content_type("application/json".into());
+    publish(&channel, "orders", br#"{"n": 1}"#, properties).await;
+    publish(
+        &channel,
+        "orders",
+        br#"{"n": 2, "do": "fail"}"#,
+        BasicProperties::default(),
+    )
+    .await;
+    subscribe(
+        platform,
+        &broker.url(),
+        "work",
+        "orders",
+        &["--batch", "10", "--window", "200ms"],
+    )
+    .await;
+    let events = done(platform, "work", 1).await;
+    let event = show(platform, events[0]["id"].as_str().expect("an id")).await;
+    let given = &event["result"]["body"]["event"];
+    // Lambda's own type reads it.
+    let read: aws_lambda_events::rabbitmq::RabbitMqEvent =
+        serde_json::from_value(given.clone()).unwrap_or_else(|error| panic!("{error}: {given}"));
+    assert_eq!(read.event_source.as_deref(), Some("aws:rmq"));
+    let messages = &read.messages_by_queue["orders::/"];
+    assert_eq!(messages.len(), 2, "they came together");
+    let properties = &messages[0].basic_properties;
+    assert_eq!(properties.message_id.as_deref(), Some("m-1"));
+    assert_eq!(properties.headers["region"], json!({"bytes": [101, 117]}));
+    assert_eq!((properties.delivery_mode, properties.body_size), (2, 8));
+    assert_eq!(messages[0].data.as_deref(), Some("eyJuIjogMX0="));
+    // The one that the function has not done comes again alone, and is given up.
+    let dead = eventually("the other one is given up", async || {
+        let letters = platform.fn_(&["dlq", "list", "work", "--json"]).await.json();
+        letters.as_array().and_then(|letters| letters.first().cloned())
+    })
+    .await;
+    assert_eq!((&dead["failures"], &dead["source"]), (&json!(2), &json!("queue")));
+    assert_eq!(waiting(&channel, "orders").await, 0);
+    assert_eq!(in_condition(platform, "orders", "connected").await["waiting"], 0);
+}
+
+async fn only_what_is_wanted_is_given_in_order(platform: &Platform, broker: &Broker) {
+    platform.deploy("consume", &["--name", "sorter"]).await;
+    let channel = declare(broker, "sorted", FieldTable::default()).await;
+    for n in 0..12 {
+        let kind = if n % 3 == 0 { "Other" } else { "Order" };
+        let properties = BasicProperties::default().with_type(kind.into());
+        let body = json!({ "n": n, "key": n % 2, "ms": 20 }).to_string();
+        publish(&channel, "sorted", body.as_bytes(), properties).await;
+    }
+    let filter = r#"{"attributes": {"type": ["Order"]}}"#;
+    let more = ["--filter", filter, "--order-key", "body.key", "--batch", "1"];
+    subscribe(platform, &broker.url(), "sorter", "sorted", &more).await;
+    let events = done(platform, "sorter", 8).await;
+    assert_eq!(events.len(), 8, "what nobody wants is gone");
+    for key in ["0", "1"] {
+        let ended = |event: &&Value| event["order_key"] == key;
+        let times: Vec<_> = events
+            .iter()
+            .filter(ended)
+            .map(|event| event["ended_at"].as_str())
+            .collect();
+        assert_eq!(times.len(), 4);
+        assert!(times.is_sorted(), "{key}: {times:?}");
+    }
+    assert_eq!(waiting(&channel, "sorted").await, 0);
+}
+
+/// Bodies and headers that are none of what one would expect arrive as they are, and nothing stops.
+async fn whatever_bytes_they_are(platform: &Platform, broker: &Broker) {
+    platform.deploy("consume", &["--name", "eater"]).await;
+    let channel = declare(broker, "odd", FieldTable::default()).await;
+    let mut deep = FieldTable::default();
+    for _ in 0..200 {
+        let mut outer = FieldTable::default();
+        outer.insert("in".into(), AMQPValue::FieldTable(deep));
+        deep = outer;
+    }
+    let mut headers = FieldTable::default();
+    headers.insert("deep".into(), AMQPValue::FieldTable(deep));
+    headers.insert(
+        "no\ntext\u{0}".into(),
+        AMQPValue::LongString(vec![0xff, 0xfe, 0].into()),
+    );
+    headers.insert("nothing".into(), AMQPValue::Void);
+    let odd = BasicProperties::default().with_headers(headers);
+    let bodies: [&[u8]; 5] = [b"", &[0xff, 0, 0xfe], b"{\"broken\": ", b"null", &vec![b'x'; 300_000]];
+    for body in bodies {
+        publish(&channel, "odd", body, odd.clone()).await;
+    }
+    let properties = BasicProperties::default()
+        .with_content_type("application/x-unknown\u{1}".into())
+        .with_content_encoding("gzip".into())
+        .with_timestamp(u64::MAX)
+        .with_expiration("86400000".into())
+        .with_priority(255);
+    publish(&channel, "odd", b"last", properties).await;
+    subscribe(
+        platform,
+        &broker.url(),
+        "eater",
+        "odd",
+        &[
+            "--batch",
+            "1",
+            "--filter",
+            r#"{"body": [{"exists": true}, {"exists": false}]}"#,
+        ],
+    )
+    .await;
+    let refused = trigger(platform, "odd").await;
+    assert_eq!(refused["queue"], "odd");
+    let events = done(platform, "eater", 6).await;
+    assert_eq!(events.len(), 6);
+    assert_eq!(events[4]["payload_bytes"], 300_000);
+    assert_eq!(waiting(&channel, "odd").await, 0);
+}
+
+/// Whoever reads headers or bodies step by step, one inside of the other, comes to the end of its stack.
+async fn no_depth_ends_the_server(platform: &Platform, broker: &Broker) {
+    platform.deploy("consume", &["--name", "diver"]).await;
+    let channel = declare(broker, "deep", FieldTable::default()).await;
+    // As deep as a frame of the broker is long.
+    raw::publish(&broker.address(), "deep", &raw::nested_lists(26_000), br#"{"n": 1}"#).await;
+    let body = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+    publish(&channel, "deep", body.as_bytes(), BasicProperties::default()).await;
+    let filter = r#"{"body": [{"exists": true}, {"exists": false}]}"#;
+    subscribe(
+        platform,
+        &broker.url(),
+        "diver",
+        "deep",
+        &["--batch", "1", "--filter", filter],
+    )
+    .await;
+    let events = done(platform, "diver", 1).await;
+    assert_eq!(waiting(&channel, "deep").await, 0);
+    assert!(!events.is_empty());
+    let body = "[".repeat(100_000) + &"]".repeat(100_000);
+    platform.fn_(&["queue", "create", "depths"]).await.ok();
+    let args = [
+        "trigger", "create", "queue", "diver", "--queue", "depths", "--filter", filter,
+    ];
+    platform.fn_(&args).await.ok();
+    platform
+        .fn_with_input(&["queue", "send", "depths", "-"], body.as_bytes())
+        .await
+        .ok();
+}
+
+async fn what_is_too_large_is_rejected(platform: &Platform, broker: &Broker) {
+    platform.deploy("consume", &["--name", "small"]).await;
+    let letters = declare(broker, "rejected", FieldTable::default()).await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+    arguments.insert(
+        "x-dead-letter-routing-key".into(),
+        AMQPValue::LongString("rejected".into()),
+    );
+    let channel = declare(broker, "sizes", arguments).await;
+    publish(
+        &channel,
+        "sizes",
+        &vec![b'x'; (4 << 20) + 1],
+        BasicProperties::default(),
+    )
+    .await;
+    publish(&channel, "sizes", br#"{"n": 1}"#, BasicProperties::default()).await;
+    publish(&channel, "sizes", &vec![b'y'; 4 << 20], BasicProperties::default()).await;
+    subscribe(platform, &broker.url(), "small", "sizes", &[]).await;
+    let events = done(platform, "small", 2).await;
+    assert_eq!(events.len(), 2, "what follows it is not held up");
+    let letter = eventually("the broker has the letter", async || {
+        letters
+            .basic_get("rejected".into(), BasicGetOptions { no_ack: true })
+            .await
+            .expect("an answer")
+    })
+    .await;
+    assert_eq!(letter.data.len(), (4 << 20) + 1);
+    assert_eq!(waiting(&channel, "sizes").await, 0);
+}
+
+async fn a_trigger_that_is_off_leaves_the_messages(platform: &Platform, broker: &Broker) {
+    platform.deploy("consume", &["--name", "sleeper"]).await;
+    let channel = declare(broker, "later", FieldTable::default()).await;
+    subscribe(platform, &broker.url(), "sleeper", "later", &["--disabled"]).await;
+    publish(&channel, "later", br#"{"n": 1}"#, BasicProperties::default()).await;
+    // Longer than whoever looks for triggers waits between two looks.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(waiting(&channel, "later").await, 1);
+    assert_eq!(trigger(platform, "later").await["state"], json!(null));
+    platform.fn_(&["trigger", "enable", "later"]).await.ok();
+    done(platform, "sleeper", 1).await;
+    platform.fn_(&["trigger", "disable", "later"]).await.ok();
+    eventually("its consumer has ended", async || {
+        trigger(platform, "later").await["state"].is_null().then_some(())
+    })
+    .await;
+    publish(&channel, "later", br#"{"n": 2}"#, BasicProperties::default()).await;
+    assert_eq!(waiting(&channel, "later").await, 1, "nobody takes it");
+}
+
+async fn what_is_wrong_is_said_and_mended(platform: &Platform, broker: &mut Broker) {
+    platform.deploy("consume", &["--name", "patient"]).await;
+    subscribe(platform, &broker.url_of("guest", "wrong"), "patient", "no-login", &[]).await;
+    let shown = in_condition(platform, "no-login", "failing").await;
+    let reason = shown["state_reason"].as_str().expect("a reason");
+    assert!(reason.contains("ACCESS_REFUSED"), "{reason}");
+    subscribe(platform, &broker.url(), "patient", "not-there", &[]).await;
+    let shown = in_condition(platform, "not-there", "failing").await;
+    let reason = shown["state_reason"].as_str().expect("a reason");
+    assert!(reason.contains("NOT_FOUND") && reason.contains("not-there"), "{reason}");
+    let text = platform.fn_(&["trigger", "list"]).await.ok();
+    assert!(text.contains("failing") && text.contains("connected"), "{text}");
+    // It is tried again: as soon as the queue is there, its messages come.
+    let channel = declare(broker, "not-there", FieldTable::default()).await;
+    publish(&channel, "not-there", br#"{"n": 1}"#, BasicProperties::default()).await;
+    in_condition(platform, "not-there", "connected").await;
+    done(platform, "patient", 1).await;
+
+    broker.kill();
+    let shown = in_condition(platform, "not-there", "failing").await;
+    assert!(
+        shown["state_reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+        "{shown}"
+    );
+    broker.start_again().await;
+    in_condition(platform, "not-there", "connected").await;
+    let channel = declare(broker, "not-there", FieldTable::default()).await;
+    publish(&channel, "not-there", br#"{"n": 2}"#, BasicProperties::default()).await;
+    let events = done(platform, "patient", 2).await;
+    in_state(platform, events[1]["id"].as_str().expect("an id"), "succeeded").await;
+    // A queue that goes away is told from one that is empty.
+    channel
+        .queue_delete("not-there".into(), lapin::options::QueueDeleteOptions::default())
+        .await
+        .expect("it is deleted");
+    in_condition(platform, "not-there", "failing").await;
+}
+
+async fn passwords_are_not_shown(platform: &Platform, broker: &Broker) {
+    let secret = "pa55-w0rd-that-nobody-sees";
+    subscribe(
+        platform,
+        &broker.url_of("somebody", secret),
+        "patient",
+        "secretive",
+        &[],
+    )
+    .await;
+    in_condition(platform, "secretive", "failing").await;
+    for args in [
+        &["trigger", "show", "secretive", "--json"][..],
+        &["trigger", "show", "secretive"],
+        &["trigger", "list", "--json"],
+    ] {
+        let shown = platform.fn_(args).await.ok();
+        assert!(!shown.contains(secret) && shown.contains("somebody:***@"), "{shown}");
+    }
+    let log = std::fs::read_to_string(platform.dir().join("server.log")).expect("the log");
+    assert!(!log.contains(secret), "{log}");
+    for entry in std::fs::read_dir(platform.dir().join("data"))
+        .expect("the data directory")
+        .flatten()
+    {
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{}", entry.path().display());
+    }
+}
+
+async fn what_cannot_be_a_broker_is_refused(platform: &Platform) {
+    for url in [
+        "",
+        "http://127.0.0.1",
+        "amqp://h:notaport/",
+        "127.0.0.1:5672",
+        &format!("amqp://{}/", "x".repeat(1_100)),
+    ] {
+        let args = ["trigger", "create", "queue", "work", "--queue", "x", "--amqp", url];
+        let refused = platform.fn_(&args).await;
+        refused.failed(1, "invalid_parameter");
+        assert!(
+            !refused.stderr.contains("notaport"),
+            "what is wrong may hold the password: {}",
+            refused.stderr
+        );
+    }
+    let long = "q".repeat(256);
+    for queue in ["", "a\nb", &long] {
+        let args = [
+            "trigger",
+            "create",
+            "queue",
+            "work",
+            "--queue",
+            queue,
+            "--amqp",
+            "amqp://localhost",
+        ];
+        platform.fn_(&args).await.failed(1, "invalid_parameter");
+    }
+}
