@@ -46,6 +46,7 @@ pub enum Code {
     NoUsableExport,
     Overloaded,
     PayloadTooLarge,
+    PublishFailed,
     QueueExists,
     QueueInUse,
     QueueNotFound,
@@ -103,6 +104,7 @@ impl Code {
             Self::NoUsableExport => "no_usable_export",
             Self::Overloaded => "overloaded",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::PublishFailed => "publish_failed",
             Self::QueueExists => "queue_exists",
             Self::QueueInUse => "queue_in_use",
             Self::QueueNotFound => "queue_not_found",
@@ -140,7 +142,11 @@ impl Code {
             | Self::Internal
             | Self::Interrupted
             | Self::MemoryExceeded => S::INTERNAL_SERVER_ERROR,
-            Self::BadResponse | Self::Cancelled | Self::WebhookFailed | Self::WebhookProhibited => S::BAD_GATEWAY,
+            Self::BadResponse
+            | Self::Cancelled
+            | Self::PublishFailed
+            | Self::WebhookFailed
+            | Self::WebhookProhibited => S::BAD_GATEWAY,
             Self::CompileFailed
             | Self::CompileLimit
             | Self::InvalidWasm
@@ -186,6 +192,9 @@ impl Code {
                 "write five fields as in crontab, such as \"0 9 * * *\", or @hourly, rate(5 minutes), at(2026-12-31T23:59:00)"
             }
             Self::MessageNotFound => "delete a message before its time is over, or receive it with a longer one",
+            Self::PublishFailed => {
+                "see whether the broker runs and has the exchange and a queue for the key, then `fn dlq redrive`"
+            }
             Self::QueueExists => "choose another name, or delete the queue first with `fn queue delete`",
             Self::QueueInUse => {
                 "`fn queue show` says what uses it: delete its triggers, and purge it or delete it with --force"

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Target};
+use mayfly_invoker_api::{Gauge, Invocation, InvokeError, InvokeErrorKind, Services, Target};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::apart::Apart;
@@ -24,6 +24,10 @@ pub(crate) struct Call {
     pub(crate) gauge: Arc<Gauge>,
     /// Through what the guest sends requests.
     pub(crate) outbound: Arc<Outbound>,
+    /// Who answers those to the platform itself.
+    pub(crate) services: Arc<dyn Services>,
+    /// How many events led to it.
+    pub(crate) depth: u32,
     /// The right to the instance that serves it.
     pub(crate) lease: Arc<InstanceLease>,
     deadline: Instant,
@@ -66,6 +70,8 @@ impl Call {
             target: Arc::clone(&invocation.target),
             gauge: Arc::clone(&gauge),
             outbound: Arc::clone(&host.outbound),
+            services: Arc::clone(&invocation.services),
+            depth: invocation.depth,
             lease: Arc::new(lease),
             deadline: started + invocation.target.limits.timeout,
             stopwatch: Arc::new(Stopwatch {

@@ -31,12 +31,13 @@
 //! the crate `aws_lambda_events` are such types, so a handler written for AWS Lambda carries over: an HTTP request comes
 //! as `ApiGatewayV2httpRequest`. A function that wants only the body of a request takes a [`Payload`].
 //!
-//! What the function prints is its log. What it can wait for without blocking is in [`wstd`].
+//! A function sends messages with [`queue`]. What the function prints is its log. What it can wait for without blocking is in [`wstd`].
 
 mod bindings;
 mod context;
 mod error;
 mod event;
+pub mod queue;
 
 pub use context::Context;
 pub use error::Error;

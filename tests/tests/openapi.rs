@@ -14,8 +14,10 @@ on_both_databases!(
 );
 
 /// What clients rely on; a new route is added here too.
-const ROUTES: [&str; 28] = [
+const ROUTES: [&str; 36] = [
     "DELETE /v1/ns/{ns}/functions/{name}",
+    "DELETE /v1/ns/{ns}/queues/{queue}",
+    "DELETE /v1/ns/{ns}/queues/{queue}/messages/{receipt}",
     "DELETE /v1/ns/{ns}/triggers/{name}",
     "GET /v1/invoker",
     "GET /v1/ns/{ns}/artifacts/{digest}",
@@ -27,6 +29,8 @@ const ROUTES: [&str; 28] = [
     "GET /v1/ns/{ns}/functions/{name}/invocations",
     "GET /v1/ns/{ns}/functions/{name}/logs",
     "GET /v1/ns/{ns}/invocations/{id}",
+    "GET /v1/ns/{ns}/queues",
+    "GET /v1/ns/{ns}/queues/{queue}",
     "GET /v1/ns/{ns}/triggers",
     "GET /v1/ns/{ns}/triggers/{name}",
     "GET /v1/ns/{ns}/usage",
@@ -36,6 +40,10 @@ const ROUTES: [&str; 28] = [
     "POST /v1/ns/{ns}/functions/{name}/dead-letters/purge",
     "POST /v1/ns/{ns}/functions/{name}/dead-letters/redrive",
     "POST /v1/ns/{ns}/functions/{name}/invoke",
+    "POST /v1/ns/{ns}/queues",
+    "POST /v1/ns/{ns}/queues/{queue}/messages",
+    "POST /v1/ns/{ns}/queues/{queue}/purge",
+    "POST /v1/ns/{ns}/queues/{queue}/receive",
     "POST /v1/ns/{ns}/triggers",
     "POST /v1/ns/{ns}/triggers/{name}/disable",
     "POST /v1/ns/{ns}/triggers/{name}/enable",

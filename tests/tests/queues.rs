@@ -2,6 +2,7 @@
 
 mod batches;
 mod order;
+mod pipeline;
 mod refused;
 
 use std::time::Duration;

@@ -38,6 +38,7 @@ async fn play(database: Database) {
     no_depth_ends_the_server(&platform, &broker).await;
     what_is_too_large_is_rejected(&platform, &broker).await;
     a_trigger_that_is_off_leaves_the_messages(&platform, &broker).await;
+    what_is_given_up_goes_to_the_dead_letter_exchange(&platform, &mut broker).await;
     what_is_wrong_is_said_and_mended(&platform, &mut broker).await;
     passwords_are_not_shown(&platform, &broker).await;
     what_cannot_be_a_broker_is_refused(&platform).await;
@@ -325,6 +326,66 @@ async fn a_trigger_that_is_off_leaves_the_messages(platform: &Platform, broker: 
     assert_eq!(waiting(&channel, "later").await, 1, "nobody takes it");
 }
 
+async fn what_is_given_up_goes_to_the_dead_letter_exchange(platform: &Platform, broker: &mut Broker) {
+    let flags = ["--name", "hopeless", "--max-attempts", "2", "--retry-backoff", "0s"];
+    platform.deploy("consume", &flags).await;
+    let channel = declare(broker, "hopes", FieldTable::default()).await;
+    let letters = ["--dead-letter-exchange", "", "--dead-letter-key", "buried"];
+    subscribe(platform, &broker.url(), "hopeless", "hopes", &letters).await;
+    let mut headers = FieldTable::default();
+    headers.insert("region".into(), AMQPValue::LongString("eu".into()));
+    let properties = BasicProperties::default()
+        .with_headers(headers)
+        .with_message_id("m-7".into());
+    publish(&channel, "hopes", br#"{"do": "fail"}"#, properties).await;
+    // There is no such queue yet: the broker returns the letter, and it is tried again until there is.
+    eventually("the letter was returned", async || {
+        let listed = platform
+            .fn_(&["events", "list", "hopeless", "--state", "queued", "--json"])
+            .await
+            .json();
+        let events = listed.as_array().expect("a list").clone();
+        events
+            .iter()
+            .any(|event| event["error_code"] == "publish_failed")
+            .then_some(())
+    })
+    .await;
+    broker.kill();
+    broker.start_again().await;
+    let channel = declare(broker, "buried", FieldTable::default()).await;
+    let letter = eventually("the letter has come", async || {
+        let got = channel
+            .basic_get("buried".into(), BasicGetOptions { no_ack: true })
+            .await;
+        got.expect("an answer")
+    })
+    .await;
+    assert_eq!(letter.data, br#"{"do": "fail"}"#);
+    let properties = &letter.properties;
+    assert_eq!(properties.message_id().as_ref().map(|id| id.as_str()), Some("m-7"));
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    let headers = properties.headers().clone().unwrap_or_default();
+    let text = |name: &str| match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(
+        (text("region"), text("mayfly-attempts")),
+        ("eu".to_owned(), "2".to_owned())
+    );
+    assert_eq!(text("mayfly-error-code"), "function_failed");
+    let more = ["--dead-letter-exchange", "", "--dead-letter-key", "hopes"];
+    let url = broker.url();
+    let args = [
+        "trigger", "create", "queue", "hopeless", "--amqp", &url, "--queue", "hopes",
+    ];
+    platform
+        .fn_(&[&args[..], &more].concat())
+        .await
+        .failed(1, "invalid_parameter");
+}
+
 async fn what_is_wrong_is_said_and_mended(platform: &Platform, broker: &mut Broker) {
     platform.deploy("consume", &["--name", "patient"]).await;
     subscribe(platform, &broker.url_of("guest", "wrong"), "patient", "no-login", &[]).await;
@@ -335,6 +396,7 @@ async fn what_is_wrong_is_said_and_mended(platform: &Platform, broker: &mut Brok
     let shown = in_condition(platform, "not-there", "failing").await;
     let reason = shown["state_reason"].as_str().expect("a reason");
     assert!(reason.contains("NOT_FOUND") && reason.contains("not-there"), "{reason}");
+    in_condition(platform, "orders", "connected").await;
     let text = platform.fn_(&["trigger", "list"]).await.ok();
     assert!(text.contains("failing") && text.contains("connected"), "{text}");
     // It is tried again: as soon as the queue is there, its messages come.

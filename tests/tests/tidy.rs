@@ -16,7 +16,7 @@ const BANNED_NAMES: [&str; 6] = ["utils", "util", "helpers", "common", "manager"
 const NOT_OURS: [&str; 6] = ["target", "node_modules", ".git", ".cargo", "corpus", "artifacts"];
 
 /// Crates of ours that a crate may use; a crate that is missing here may use none.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     (
         "mayfly-controller",
         &["mayfly-delivery", "mayfly-invoker-api", "mayfly-schedule"],
@@ -35,6 +35,8 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "mayfly-sdk",
         ],
     ),
+    ("consume", &["mayfly-sdk"]),
+    ("order-pipeline", &["mayfly-sdk"]),
     ("order-total", &["mayfly-sdk"]),
     ("initialised", &["mayfly-sdk"]),
     ("misbehave-event", &["mayfly-sdk"]),

@@ -1,5 +1,5 @@
-//! `cargo xtask chaos`: asynchronous calls while the server is killed again and again. `cargo xtask test` plays a short form
-//! of the same story (`tests/tests/chaos.rs`).
+//! `cargo xtask chaos`: asynchronous calls while the server is killed again and again, and messages of RabbitMQ while the
+//! broker is, too. `cargo xtask test` plays short forms of the same stories (`tests/tests/chaos.rs`, `rabbitmq/restarts.rs`).
 
 use anyhow::Result;
 
@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Events that are handed in, on each database.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     events: usize,
+    /// Messages of RabbitMQ that are taken, on each database.
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    messages: usize,
     /// How often the server is killed meanwhile.
     #[arg(long, value_name = "N", default_value_t = 20)]
     kills: usize,
@@ -29,13 +32,15 @@ pub(crate) fn run(args: Args, summary: &mut Summary) -> Result<()> {
         cargo().args(["build", "--release"]),
     )?;
     let postgres = summary.part("Postgres", || services::postgres(args.postgres, false))?;
+    summary.part("RabbitMQ", services::rabbitmq)?;
     let mut test = cargo();
     test.args(["test", "--release", "--workspace", "--test", "black_box", "--"])
-        .args(["chaos::", "--test-threads=1", "--nocapture"])
+        .args(["chaos::", "rabbitmq::restarts", "--test-threads=1", "--nocapture"])
         .env("TEST_POSTGRES_URL", &postgres.url)
         .env("REQUIRE_SERVICES", "1")
         .env("CHAOS_EVENTS", args.events.to_string())
         .env("CHAOS_KILLS", args.kills.to_string())
+        .env("RABBITMQ_MESSAGES", args.messages.to_string())
         .env_remove("RUST_BACKTRACE");
-    summary.run("chaos (cargo test -- chaos::)", &mut test)
+    summary.run("chaos (cargo test -- chaos:: rabbitmq::restarts)", &mut test)
 }

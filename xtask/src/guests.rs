@@ -20,9 +20,14 @@ pub(crate) use foreign::python;
 const COMPONENT: &str = "wasm32-wasip2";
 const CORE_MODULE: &str = "wasm32-wasip1";
 
-const EXAMPLES: [Guest; 3] = [
+const EXAMPLES: [Guest; 4] = [
     Guest {
         package: "hello-http",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
+    Guest {
+        package: "order-pipeline",
         target: COMPONENT,
         shape: Shape::Cdylib,
     },

@@ -41,6 +41,10 @@ pub(crate) struct NewSubscription<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) amqp: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter_exchange: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter_routing_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) filter: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) order_key: Option<&'a str>,
@@ -109,6 +113,10 @@ pub(crate) struct Subscription {
     pub(crate) queue: String,
     #[serde(default)]
     pub(crate) amqp: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter_exchange: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter_routing_key: Option<String>,
     pub(crate) filter: Option<Value>,
     pub(crate) order_key: Option<String>,
     pub(crate) batch: u32,

@@ -40,7 +40,7 @@ enum Create {
     /// One that fires by the clock
     Cron(CronArgs),
     /// One that takes the messages of a queue
-    Queue(QueueArgs),
+    Queue(Box<QueueArgs>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,6 +108,14 @@ struct QueueArgs {
     /// The queue is one of this RabbitMQ broker: amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps://; VHOST %2f is the default one
     #[arg(long, env = "MAYFLY_AMQP", value_name = "URL", hide_env_values = true)]
     amqp: Option<String>,
+
+    /// With --amqp: the exchange to which a message goes whose event is given up; "" is the default one
+    #[arg(long, value_name = "EXCHANGE", requires = "amqp")]
+    dead_letter_exchange: Option<String>,
+
+    /// With --dead-letter-exchange: the routing key; else the name of the queue
+    #[arg(long, value_name = "KEY", requires = "dead_letter_exchange")]
+    dead_letter_key: Option<String>,
 
     /// Name of the trigger; else one is made of the function's
     #[arg(long)]
@@ -220,6 +228,8 @@ async fn create_queue(session: &Session, args: &QueueArgs) -> Result<(), CliErro
         function: args.function.as_str(),
         queue: &args.queue,
         amqp: args.amqp.as_deref(),
+        dead_letter_exchange: args.dead_letter_exchange.as_deref(),
+        dead_letter_routing_key: args.dead_letter_key.as_deref(),
         filter: args.filter.as_ref(),
         order_key: args.order_key.as_deref(),
         batch: args.batch,
@@ -335,6 +345,12 @@ fn add_subscription(fields: &mut Fields, subscription: &Subscription) {
     fields.add("queue", &subscription.queue);
     if let Some(broker) = &subscription.amqp {
         fields.add("broker", broker);
+    }
+    if let (Some(exchange), Some(key)) = (
+        &subscription.dead_letter_exchange,
+        &subscription.dead_letter_routing_key,
+    ) {
+        fields.add("dead letters", format!("to exchange '{exchange}' with key '{key}'"));
     }
     if let Some(filter) = &subscription.filter {
         fields.add("filter", filter.to_string());

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Ids};
 use crate::code::Code;
 use crate::config::EVENT_DEPTH_MAX;
+use crate::events::amqp::Publisher;
 use crate::events::answer::result_of;
 use crate::events::envelope::Envelope;
 use crate::events::judgement::{Attempted, Rules, Went};
@@ -28,6 +29,7 @@ pub(super) struct Runner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<Ids>,
     pub(super) teller: Teller,
+    pub(super) publisher: Publisher,
     pub(super) subscriptions: Arc<Subscriptions>,
     /// What a function can be given at once, in bytes.
     pub(super) payload_bytes_max: usize,
@@ -86,18 +88,20 @@ impl Runner {
             Ok(found) => kept_payload.insert(found).clone(),
             Err(problem) => return Went::Badly(Fault::Platform, problem),
         };
-        let webhook = envelope.webhook();
-        // A webhook is the end of every row of events, whatever its length.
-        if webhook.is_none() && event.depth > EVENT_DEPTH_MAX {
+        // What is told to somebody outside is the end of every row of events, whatever its length.
+        if !envelope.tells_outside() && event.depth > EVENT_DEPTH_MAX {
             let message = format!(
                 "{} events in a row led to this one; at most {EVENT_DEPTH_MAX} may",
                 event.depth
             );
             return Went::Badly(Fault::Permanent, Problem::new(Code::RecursionDetected, message));
         }
-        if let Some((url, about)) = webhook {
-            // The permit is held until it is told.
+        // The permit is held until it is told.
+        if let Some((url, about)) = envelope.webhook() {
             return self.teller.tell(event, url, about.clone(), payload).await;
+        }
+        if let Some(publication) = envelope.publication() {
+            return self.publisher.publish(publication, &payload).await;
         }
         let target = match self.target(event, route).await {
             Ok(target) => target,

@@ -279,6 +279,7 @@ fn routed(members: &[Member<'_>], target: Arc<Target>, document: Bytes) -> Route
         occurrence: Some(Occurrence {
             event: first.event.id,
             attempt: first.event.attempt,
+            depth: members.iter().map(|member| member.event.depth).max().unwrap_or(0),
             cloud_event: Some(CloudEvent {
                 r#type: r#type.to_owned(),
                 source,

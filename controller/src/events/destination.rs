@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lambda_events::rabbitmq::RabbitMqBasicProperties;
 use bytes::Bytes;
+use mayfly_delivery::RetryPolicy;
 use mayfly_invoker_api::{EventId, FunctionName, QueueName, WebhookUrl};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, Value};
 
 use crate::admin::time;
-use crate::config::RESULT_BYTES_MAX;
+use crate::config::{RESULT_BYTES_MAX, RETENTION_SECONDS_MAX};
+use crate::events::amqp::{AmqpShape, Publication};
 use crate::events::envelope::{CloudEvent, Envelope, MessageShape};
 use crate::events::subscriptions::Message;
 use crate::ledger::Trigger;
@@ -128,6 +131,38 @@ impl Ended<'_> {
             body: body.unwrap_or_default(),
             delay_ms: None,
             depth: self.event.depth.saturating_add(1),
+        }
+    }
+
+    /// What a message of RabbitMQ that could not be delivered is beside its body: as it came, with the reason.
+    pub(super) fn dead_properties(&self, shape: &AmqpShape) -> Box<RabbitMqBasicProperties> {
+        let mut properties = shape.properties.clone();
+        let (code, message) = self.error.unwrap_or_default();
+        for (name, value) in [
+            ("mayfly-error-code", code.to_owned()),
+            ("mayfly-error-message", message.to_owned()),
+            ("mayfly-attempts", self.event.attempt.to_string()),
+            ("mayfly-queue", shape.from.clone()),
+            ("mayfly-event-id", self.event.id.to_string()),
+            ("mayfly-function", self.event.function.to_string()),
+        ] {
+            properties.headers.insert(name.to_owned(), Value::from(value));
+        }
+        properties
+    }
+
+    /// The event that publishes that message; it is tried for as long as dead letters are kept.
+    pub(super) fn publication(&self, publication: Publication, id: EventId) -> NewEvent {
+        let retry = RetryPolicy {
+            max_attempts: 100,
+            backoff_seconds: 1,
+            max_backoff_seconds: 3_600,
+            max_age_seconds: RETENTION_SECONDS_MAX,
+        };
+        let envelope = Envelope::of_publication(publication, retry);
+        NewEvent {
+            payload: self.payload.cloned().unwrap_or_default(),
+            ..self.event(&self.event.function, envelope, id, retry.max_age_ms())
         }
     }
 

@@ -12,7 +12,7 @@ use mayfly_invoker_api::{EventId, QueueName, Target, WebhookUrl};
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
-use crate::events::amqp::AmqpShape;
+use crate::events::amqp::{AmqpShape, Publication};
 use crate::ingress::{Occurrence, Routed};
 use crate::problem::Problem;
 use crate::store::ClaimedEvent;
@@ -52,6 +52,8 @@ pub(crate) enum Shape {
     Message(MessageShape),
     /// A message of a RabbitMQ queue; the same.
     Amqp(AmqpShape),
+    /// A message for RabbitMQ: no function is run.
+    Publication(Publication),
 }
 
 /// What a message of a queue is beside its body.
@@ -141,6 +143,30 @@ impl Envelope {
         }
     }
 
+    /// Of a message for RabbitMQ.
+    pub(crate) fn of_publication(publication: Publication, retry: RetryPolicy) -> Self {
+        Self {
+            shape: Shape::Publication(publication),
+            retry: Some(retry),
+        }
+    }
+
+    /// The message for RabbitMQ that it is.
+    pub(crate) fn publication(&self) -> Option<&Publication> {
+        match &self.shape {
+            Shape::Publication(publication) => Some(publication),
+            _ => None,
+        }
+    }
+
+    /// The message of RabbitMQ that it is.
+    pub(crate) fn amqp(&self) -> Option<&AmqpShape> {
+        match &self.shape {
+            Shape::Amqp(message) => Some(message),
+            _ => None,
+        }
+    }
+
     /// The message of a queue that it is.
     pub(crate) fn message(&self) -> Option<&MessageShape> {
         match &self.shape {
@@ -152,6 +178,11 @@ impl Envelope {
     /// What it was when it came.
     pub(crate) fn into_shape(self) -> Shape {
         self.shape
+    }
+
+    /// Whether it is for somebody outside, so that no function is run.
+    pub(crate) fn tells_outside(&self) -> bool {
+        matches!(self.shape, Shape::Webhook { .. } | Shape::Publication(_))
     }
 
     /// Who outside is to be told, and about what.
@@ -176,6 +207,7 @@ impl Envelope {
             Shape::Webhook { url, .. } => url.to_string(),
             Shape::Message(message) => message.message.to_string(),
             Shape::Amqp(message) => message.from.clone(),
+            Shape::Publication(publication) => publication.routing_key.clone(),
         }
     }
 
@@ -195,6 +227,7 @@ impl Envelope {
         let mut occurrence = Occurrence {
             event: event.id,
             attempt: event.attempt,
+            depth: event.depth,
             cloud_event: None,
         };
         let length = HeaderValue::from(payload.len());
@@ -231,7 +264,9 @@ impl Envelope {
                 request.headers_mut().insert(header::CONTENT_LENGTH, length);
                 occurrence.cloud_event = Some(cloud_event);
             }
-            Shape::Webhook { .. } => return Err(unreadable("what is for a webhook is for no function")),
+            Shape::Webhook { .. } | Shape::Publication(_) => {
+                return Err(unreadable("what is for somebody outside is for no function"));
+            }
             Shape::Message(_) | Shape::Amqp(_) => return Err(unreadable("messages come in batches")),
         }
         Ok(Routed {

@@ -9,14 +9,17 @@ use mayfly_invoker_api::{InvocationId, Logs, QueueName};
 
 use crate::code::Code;
 use crate::config::EVENT_DEPTH_MAX;
+use crate::events::amqp::{AmqpShape, Publication};
 use crate::events::attempt::Runner;
 use crate::events::destination::{Destination, Ended};
 use crate::events::envelope::{Envelope, MessageShape};
-use crate::events::subscriptions::Message;
+use crate::events::subscriptions::{Message, subscription_of};
 use crate::ingress::Route;
 use crate::ledger::{InvocationRecord, RecordedError};
 use crate::problem::Problem;
-use crate::store::{Arrival, ClaimedEvent, FailedAttempt, Outcome, Settlement, StoredResult};
+use crate::store::{
+    AmqpSource, AmqpTarget, Arrival, ClaimedEvent, FailedAttempt, MessageSource, Outcome, Settlement, StoredResult,
+};
 
 /// Pause after the database failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -41,8 +44,9 @@ pub(super) struct Rules<'a> {
     route: Option<&'a Route>,
     /// The event's own policy, else its function's.
     policy: RetryPolicy,
-    is_webhook: bool,
+    tells_outside: bool,
     message: Option<MessageShape>,
+    amqp: Option<AmqpShape>,
 }
 
 /// What is known of an attempt when it has ended.
@@ -69,8 +73,9 @@ impl<'a> Rules<'a> {
         Self {
             route,
             policy: own.or(route.map(|route| route.retry)).unwrap_or_default(),
-            is_webhook: envelope.is_some_and(|envelope| envelope.webhook().is_some()),
+            tells_outside: envelope.is_some_and(Envelope::tells_outside),
             message: envelope.and_then(Envelope::message).cloned(),
+            amqp: envelope.and_then(Envelope::amqp).cloned(),
         }
     }
 
@@ -125,14 +130,14 @@ impl Runner {
     /// An attempt that ended with its process.
     pub(super) async fn interrupted(&self, event: &ClaimedEvent, route: Option<&Route>) -> Settlement {
         let rules = Rules::of(Envelope::of_text(&event.envelope).ok().as_ref(), route);
-        let what = if rules.is_webhook {
-            "webhook was told"
+        let what = if rules.tells_outside {
+            "message was on its way"
         } else {
             "function ran"
         };
         let problem = Problem::new(Code::Interrupted, format!("the server ended while the {what}"));
-        let record =
-            (!rules.is_webhook).then(|| record_of_interrupted(event, self.ids.invocation(event.leased_ms), &problem));
+        let record = (!rules.tells_outside)
+            .then(|| record_of_interrupted(event, self.ids.invocation(event.leased_ms), &problem));
         // Whoever is told of its end is told what it was about.
         let payload = loop {
             match self.payload(event).await {
@@ -198,7 +203,7 @@ impl Runner {
         let failed = problem.map(|problem| FailedAttempt {
             attempt: event.attempt,
             invocation_id: record.as_ref().map(|record| record.id),
-            version: event.version.filter(|_| !rules.is_webhook),
+            version: event.version.filter(|_| !rules.tells_outside),
             started_ms: event.leased_ms,
             ended_ms: now_ms,
             error_code: problem.code.as_str().to_owned(),
@@ -235,7 +240,7 @@ impl Runner {
     async fn follow_ups(&self, ended: &Ended<'_>, rules: &Rules<'_>) -> Arrival {
         let mut all = Arrival::default();
         // What became of telling about an event is told nobody.
-        if let Some(route) = rules.route.filter(|_| !rules.is_webhook) {
+        if let Some(route) = rules.route.filter(|_| !rules.tells_outside) {
             let destination = match ended.outcome {
                 Outcome::Succeeded(_) => route.on_success.as_ref(),
                 Outcome::Dead | Outcome::Expired => route.on_failure.as_ref(),
@@ -265,7 +270,40 @@ impl Runner {
             all.events.extend(letter.events);
             all.messages.extend(letter.messages);
         }
+        if let (Some(message), Outcome::Dead | Outcome::Expired) = (&rules.amqp, ended.outcome)
+            && let Some((source, target)) = self.dead_letter_target(ended.event).await
+        {
+            let purpose = AmqpSource::purpose(
+                &ended.event.namespace,
+                ended.event.trigger.as_deref().unwrap_or_default(),
+            );
+            let publication = Publication {
+                url: source.url,
+                purpose,
+                exchange: target.exchange,
+                routing_key: target.routing_key,
+                properties: ended.dead_properties(message),
+            };
+            all.events
+                .push(ended.publication(publication, self.ids.event(ended.now_ms)));
+        }
         all
+    }
+
+    /// Where the trigger of a message of RabbitMQ wants those that could not be delivered.
+    async fn dead_letter_target(&self, event: &ClaimedEvent) -> Option<(AmqpSource, AmqpTarget)> {
+        let name = event.trigger.as_deref()?;
+        let trigger = loop {
+            match self.subscriptions.trigger(&event.namespace, name).await {
+                Ok(trigger) => break trigger?,
+                // Without the database nothing can end anyway.
+                Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+            }
+        };
+        match &subscription_of(&trigger)?.source {
+            MessageSource::Amqp(source) => Some((source.clone(), source.dead_letter.clone()?)),
+            MessageSource::Queue(_) => None,
+        }
     }
 
     /// Where the queue of a message wants those that could not be delivered.

@@ -16,6 +16,7 @@ mod destination;
 mod envelope;
 mod filter;
 mod housekeeping;
+mod inside;
 mod intake;
 mod judgement;
 mod metrics;
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
 use crate::clock::{Clock, Ids};
-use crate::events::amqp::Sources;
+use crate::events::amqp::{Publisher, Sources};
 use crate::events::attempt::Runner;
 use crate::events::backlog::Backlog;
 use crate::events::delivery::{Delivery, Running, lock};
@@ -52,6 +53,7 @@ pub(crate) use cron::Timing;
 pub use destination::Destination;
 pub(crate) use envelope::{CloudEvent, Envelope};
 pub(crate) use filter::{Filters, OrderPath};
+pub(crate) use inside::Inside;
 pub(crate) use intake::Intake;
 pub(crate) use metrics::Metrics;
 pub use signing::{SigningSecret, SigningSecrets};
@@ -210,6 +212,7 @@ impl Events {
                 secrets: self.secrets.clone(),
                 clock: Arc::clone(&parts.clock),
             },
+            publisher: Publisher::new(parts.seal.clone()),
             subscriptions: Arc::clone(&self.subscriptions),
             payload_bytes_max: parts.bounds.payload_bytes_max,
             records: !parts.ledger.discards(),

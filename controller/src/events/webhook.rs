@@ -60,6 +60,7 @@ fn headers(event: &ClaimedEvent, about: CloudEvent, secrets: &SigningSecrets, no
     let occurrence = Occurrence {
         event: event.id,
         attempt: event.attempt,
+        depth: event.depth,
         cloud_event: Some(about),
     };
     set_occurrence(&mut headers, &occurrence);

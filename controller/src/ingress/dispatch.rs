@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use mayfly_invoker_api::{Digest, Invocation, Invoke, InvokeError, Isolation, Kind, Output};
+use mayfly_invoker_api::{Digest, Invocation, Invoke, InvokeError, Isolation, Kind, Output, Services};
 
 use crate::artifacts::digest_of;
 use crate::config::Bounds;
@@ -16,6 +16,7 @@ use crate::problem::Problem;
 /// Hands invocations to the invoker.
 pub(crate) struct Dispatcher {
     invoker: Arc<dyn Invoke>,
+    services: Arc<dyn Services>,
     limits: InputLimits,
 }
 
@@ -38,9 +39,10 @@ pub(crate) enum Failure {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(bounds: &Bounds, invoker: Arc<dyn Invoke>) -> Self {
+    pub(crate) fn new(bounds: &Bounds, invoker: Arc<dyn Invoke>, services: Arc<dyn Services>) -> Self {
         Self {
             invoker,
+            services,
             limits: InputLimits::new(bounds),
         }
     }
@@ -56,8 +58,9 @@ impl Dispatcher {
         let head_only = trigger == Trigger::Http && routed.request.method() == Method::HEAD;
         let kind = target.kind;
         let partition = partition(&target.isolation, routed.request.headers());
-        let event = routed.occurrence.as_ref().map(|of| (of.event.to_string(), of.attempt));
-        let (event_id, attempt) = event.unzip();
+        let event = routed.occurrence.as_ref();
+        let (event_id, depth) = event.map(|of| (of.event.to_string(), of.depth)).unzip();
+        let attempt = event.map(|of| of.attempt);
         let result = match self.limits.take(routed, &meter).await {
             Err(problem) => Err(Failure::Input(problem)),
             Ok(input) => {
@@ -65,11 +68,13 @@ impl Dispatcher {
                     id: meter.id(),
                     event_id,
                     attempt: attempt.unwrap_or(1),
+                    depth: depth.unwrap_or(0),
                     target,
                     trace_parent,
                     partition,
                     input,
                     gauge: Arc::clone(meter.gauge()),
+                    services: Arc::clone(&self.services),
                 };
                 self.invoker.invoke(invocation).await.map_err(Failure::Invoke)
             }

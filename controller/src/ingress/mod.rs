@@ -31,7 +31,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::Parts;
 use crate::clock::Clock;
 use crate::code::Code;
-use crate::events::Events;
+use crate::events::{Events, Inside};
 use crate::problem::Problem;
 use crate::store::Store;
 
@@ -74,7 +74,14 @@ impl Ingress {
                 Arc::clone(&clock),
                 Arc::clone(&events.ids),
             ),
-            dispatcher: Dispatcher::new(bounds, Arc::clone(&parts.invoker)),
+            dispatcher: Dispatcher::new(
+                bounds,
+                Arc::clone(&parts.invoker),
+                Arc::new(Inside {
+                    events: Arc::clone(&events),
+                    clock: Arc::clone(&clock),
+                }),
+            ),
             store: parts.store.clone(),
             process: parts.process,
             working: WorkingKeys::default(),

@@ -37,6 +37,8 @@ pub(crate) struct Routed {
 pub(crate) struct Occurrence {
     pub(crate) event: EventId,
     pub(crate) attempt: u32,
+    /// How many events led to it.
+    pub(crate) depth: u32,
     /// What an http function is told of an event that was no request.
     pub(crate) cloud_event: Option<CloudEvent>,
 }

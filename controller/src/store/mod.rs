@@ -38,5 +38,7 @@ pub use logs::{InvalidCursor, LogCursor, LogLine, LogPage};
 pub use messages::{MessageCounts, NewMessage, StoredMessage};
 pub use pool::{Database, Store};
 pub use queues::{Queue, QueueConfig};
-pub use triggers::{AmqpSource, CronConfig, EventTrigger, Firing, MessageSource, Missed, Subscription, TriggerConfig};
+pub use triggers::{
+    AmqpSource, AmqpTarget, CronConfig, EventTrigger, Firing, MessageSource, Missed, Subscription, TriggerConfig,
+};
 pub use usage::{UsageBy, UsageRow};

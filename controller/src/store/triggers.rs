@@ -61,6 +61,18 @@ pub struct AmqpSource {
     pub shown: String,
     /// The queue's name there.
     pub queue: String,
+    /// Where messages go whose events are given up.
+    #[serde(default)]
+    pub dead_letter: Option<AmqpTarget>,
+}
+
+/// Where a message is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmqpTarget {
+    /// Empty for the default one, which knows queues by their names.
+    pub exchange: String,
+    /// What the exchange goes by.
+    pub routing_key: String,
 }
 
 impl AmqpSource {

@@ -8,7 +8,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedHost, CodeKey, Digest, FunctionName, Gauge, InvocationId, InvokeError, Isolation, Namespace, SnapshotMode,
+    AllowedHost, CodeKey, Digest, FunctionName, Gauge, InvocationId, InvokeError, Isolation, Namespace, Services,
+    SnapshotMode,
 };
 
 /// A streamed body. The response's body ends, well or with an error, only after the guest has ended.
@@ -118,6 +119,8 @@ pub struct Invocation {
     pub event_id: Option<String>,
     /// Counts from 1.
     pub attempt: u32,
+    /// How many events led to this one.
+    pub depth: u32,
     /// What to run.
     pub target: Arc<Target>,
     /// W3C `traceparent` of the caller, for the guest to pass on.
@@ -128,6 +131,8 @@ pub struct Invocation {
     pub input: Input,
     /// Where the invoker writes what was consumed and printed.
     pub gauge: Arc<Gauge>,
+    /// Answers what the guest asks the platform.
+    pub services: Arc<dyn Services>,
 }
 
 /// What the guest answered; of the same sort as the input.

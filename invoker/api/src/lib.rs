@@ -12,6 +12,7 @@ mod ids;
 mod invocation;
 mod invoke;
 mod isolation;
+mod services;
 mod webhook;
 
 pub use allowed_host::AllowedHost;
@@ -23,4 +24,5 @@ pub use ids::{Digest, EventId, FunctionName, InvocationId, Namespace, ParseError
 pub use invocation::{Body, Input, Invocation, Kind, Limits, Output, Target};
 pub use invoke::{ArtifactSource, Invoke, PoolState};
 pub use isolation::Isolation;
+pub use services::{Caller, Services, service_of};
 pub use webhook::{Webhook, WebhookAnswer, WebhookError, WebhookErrorKind, WebhookUrl};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Request;
-use mayfly_invoker_api::{Destination, Gauge, Target};
+use mayfly_invoker_api::{Destination, Gauge, Services, Target};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,8 @@ use crate::console::Console;
 #[derive(Debug, Clone)]
 pub(crate) struct Running {
     pub(super) outbound: Arc<Outbound>,
+    pub(super) services: Arc<dyn Services>,
+    pub(super) depth: u32,
     pub(super) target: Arc<Target>,
     pub(super) gauge: Arc<Gauge>,
     pub(super) deadline: Instant,
@@ -30,6 +32,8 @@ impl Running {
     pub(crate) fn of(call: &Call) -> Self {
         Self {
             outbound: Arc::clone(&call.outbound),
+            services: Arc::clone(&call.services),
+            depth: call.depth,
             target: Arc::clone(&call.target),
             gauge: Arc::clone(&call.gauge),
             deadline: call.deadline(),
@@ -80,6 +84,11 @@ impl Allowance {
         self.ended.clone()
     }
 
+    /// Whose it is.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// What all invocations share.
     pub(crate) fn outbound(&self) -> &Outbound {
         &self.running.outbound
@@ -127,6 +136,19 @@ impl Allowance {
         } else {
             &[]
         }
+    }
+
+    /// Whether a request may go to the platform itself: only if the list names its host. A function that may go anywhere does
+    /// not come in by that.
+    pub(crate) fn admits_inside(&self, admitted: &Admitted) -> bool {
+        if !admitted.names_its_host {
+            self.note(&format!(
+                "request to {} refused: the function's allow list must name it; add it with `fn deploy --allow-host {}`",
+                admitted.route.destination,
+                entry_for(&admitted.route.destination)
+            ));
+        }
+        admitted.names_its_host
     }
 
     /// Says why a host that is on the list was not connected to.

@@ -2,7 +2,7 @@
 //!
 //! One request, read downward: `allowance` (is the host on the function's list, and has the invocation requests left?) →
 //! `request` (what goes out) → `resolve` (the host's addresses, once) → `address` (which of them are open) → `connect`
-//! (one of these) → `exchange` (request and response) → `body`. Nothing here follows redirects, unpacks bodies, or keeps
+//! (one of these) → `exchange` (request and response) → `body`. What goes to the platform itself ends at `inside`. Nothing here follows redirects, unpacks bodies, or keeps
 //! a connection for another request.
 
 mod address;
@@ -11,6 +11,7 @@ mod body;
 mod connect;
 mod exchange;
 mod failure;
+mod inside;
 mod request;
 mod resolve;
 mod webhook;
@@ -19,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::uri::Scheme;
-use mayfly_invoker_api::{Webhook, WebhookAnswer, WebhookError};
+use mayfly_invoker_api::{Webhook, WebhookAnswer, WebhookError, service_of};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -125,6 +126,13 @@ impl WasiHttpHooks for Hooks {
         _sent: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, HttpError>> + Send> {
         match self.admit(&request) {
+            Ok((allowance, admitted)) if service_of(&admitted.route.destination).is_some() => Box::new(async move {
+                let ended = allowance.ended();
+                let answered = ended
+                    .run_until_cancelled_owned(inside::answer(allowance, admitted, request))
+                    .await;
+                answered.unwrap_or(Err(HttpError::ConnectionTerminated))
+            }),
             Ok((allowance, admitted)) => Box::new(async move {
                 let ended = allowance.ended();
                 let sending = exchange::send(allowance, admitted, request, options.unwrap_or_default());

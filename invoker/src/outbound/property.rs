@@ -12,9 +12,10 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use mayfly_invoker_api::{AllowedHost, Digest, Gauge, Isolation, Kind, Limits, SnapshotMode, Target};
+use mayfly_invoker_api::{AllowedHost, Caller, Digest, Gauge, Isolation, Kind, Limits, Services, SnapshotMode, Target};
 use tokio::time::Instant;
 
 use self::opinion::{destination_of, is_opened, is_public, lets_through};
@@ -41,6 +42,16 @@ impl Resolve for Scripted {
     async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         self.asked.lock().expect("one thread").push(name.to_owned());
         Ok(self.answer.clone())
+    }
+}
+
+/// A platform that answers nothing.
+pub(super) struct NoServices;
+
+#[async_trait]
+impl Services for NoServices {
+    async fn answer(&self, _caller: &Caller, _service: &str, _request: Request<Bytes>) -> http::Response<Bytes> {
+        http::Response::default()
     }
 }
 
@@ -137,6 +148,8 @@ impl Case {
         };
         let running = Running {
             outbound: Arc::new(outbound),
+            services: Arc::new(NoServices),
+            depth: 0,
             target: Arc::new(target),
             gauge: Arc::new(Gauge::default()),
             deadline: Instant::now(),

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use super::property::NoServices;
 use super::*;
 
 /// Gives its answers in turn.
@@ -98,6 +99,8 @@ impl Trap {
         };
         let running = Running {
             outbound: Arc::clone(&self.outbound),
+            services: Arc::new(NoServices),
+            depth: 0,
             target: Arc::new(target),
             gauge: Arc::new(Gauge::default()),
             deadline: Instant::now() + Duration::from_secs(10),

@@ -245,7 +245,7 @@ fn join(workers: Vec<thread::JoinHandle<Result<()>>>) -> Result<()> {
 
 /// How many events were delivered since the server's start. What it counts itself: to count what is queued would cost the
 /// server more than delivering it.
-fn delivered(server: &Server) -> Result<usize> {
+pub(super) fn delivered(server: &Server) -> Result<usize> {
     const NAME: &str = r#"mayfly_event_attempts_total{namespace="default",ending="succeeded"} "#;
     let bearer = format!("Bearer {}", server.token()?);
     let url = format!("{}/metrics", server.admin);

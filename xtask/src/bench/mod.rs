@@ -12,6 +12,7 @@ mod machine;
 mod memory;
 mod peers;
 mod plots;
+mod queue;
 mod report;
 mod stats;
 mod svg;
@@ -41,6 +42,8 @@ enum Bench {
     Hello,
     /// Events: made durable, delivered, and schedules that wait. Some minutes.
     Events,
+    /// Messages of RabbitMQ through a function, beside a bare consumer. Some minutes.
+    Queue,
     /// All figures, with every peer. About 20 minutes on two cores that do nothing else.
     Invoker(Options),
 }
@@ -86,6 +89,7 @@ pub(crate) fn run(args: Args, summary: &mut Summary) -> Result<()> {
     match args.bench {
         Some(Bench::Hello) => hello::run(summary),
         Some(Bench::Events) => events::run(summary),
+        Some(Bench::Queue) => queue::run(summary),
         Some(Bench::Invoker(options)) => invoker::run(&options, summary),
         None => invoker::run(&args.options, summary),
     }

@@ -108,9 +108,14 @@ async fn kept(
             }
             Ok(MessageSource::Queue(queue))
         }
-        NewSource::Amqp { url, queue } => {
+        NewSource::Amqp {
+            url,
+            queue,
+            dead_letter,
+        } => {
             let purpose = AmqpSource::purpose(namespace, trigger);
-            sealed(&admin.parts.seal, &purpose, &url, queue).map(MessageSource::Amqp)
+            let source = sealed(&admin.parts.seal, &purpose, &url, queue)?;
+            Ok(MessageSource::Amqp(AmqpSource { dead_letter, ..source }))
         }
     }
 }
@@ -129,6 +134,7 @@ fn sealed(seal: &Seal, purpose: &str, url: &AMQPUri, queue: String) -> Result<Am
             authority.userinfo.username, authority.host, authority.port, url.vhost
         ),
         queue,
+        dead_letter: None,
     })
 }
 

@@ -57,6 +57,11 @@ enum What {
         queue: String,
         /// The RabbitMQ broker that has the queue, without the password; null for a queue of ours.
         amqp: Option<String>,
+        /// Where messages of RabbitMQ go whose events are given up.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dead_letter_exchange: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dead_letter_routing_key: Option<String>,
         /// Which messages; all without one.
         #[schema(value_type = Option<Object>)]
         filter: Option<Value>,
@@ -83,13 +88,17 @@ impl From<EventTrigger> for TriggerView {
                 next_fire_at: trigger.next_ms.map(time),
             },
             TriggerConfig::Queue(subscription) => {
-                let (queue, amqp) = match subscription.source {
-                    MessageSource::Queue(queue) => (queue.to_string(), None),
-                    MessageSource::Amqp(source) => (source.queue, Some(source.shown)),
+                let (queue, amqp, dead_letter) = match subscription.source {
+                    MessageSource::Queue(queue) => (queue.to_string(), None, None),
+                    MessageSource::Amqp(source) => (source.queue, Some(source.shown), source.dead_letter),
                 };
+                let dead_letter = dead_letter.map(|target| (target.exchange, target.routing_key));
+                let (dead_letter_exchange, dead_letter_routing_key) = dead_letter.unzip();
                 What::Queue {
                     queue,
                     amqp,
+                    dead_letter_exchange,
+                    dead_letter_routing_key,
                     filter: subscription.filter,
                     order_key: subscription.order_key,
                     batch: subscription.batch,

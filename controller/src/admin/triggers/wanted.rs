@@ -15,7 +15,7 @@ use crate::config::{
 };
 use crate::events::{Filters, OrderPath, Timing};
 use crate::problem::Problem;
-use crate::store::{CronConfig, MessageSource, Missed, Subscription};
+use crate::store::{AmqpTarget, CronConfig, MessageSource, Missed, Subscription};
 
 /// Longest name of a time zone that is looked up, in characters.
 const ZONE_CHARS_MAX: usize = 64;
@@ -72,6 +72,10 @@ pub(crate) struct NewSubscription {
     /// URL of a RabbitMQ broker, as `amqp://USER:PASSWORD@HOST:5672/VHOST` or `amqps://`. It is kept encrypted, and its
     /// password is never shown.
     amqp: Option<String>,
+    /// With `amqp`: the exchange to which a message goes whose event is given up; empty for the default one.
+    dead_letter_exchange: Option<String>,
+    /// With `dead_letter_exchange`: the routing key; the queue's name unless something else is said.
+    dead_letter_routing_key: Option<String>,
     /// Which messages, as a pattern of AWS EventBridge about `{"attributes": {...}, "body": ...}`; all without one.
     #[schema(value_type = Option<Object>)]
     filter: Option<Value>,
@@ -174,7 +178,11 @@ pub(super) enum What {
 /// Where messages are to come from.
 pub(super) enum NewSource {
     Queue(QueueName),
-    Amqp { url: AMQPUri, queue: String },
+    Amqp {
+        url: Box<AMQPUri>,
+        queue: String,
+        dead_letter: Option<AmqpTarget>,
+    },
 }
 
 impl What {
@@ -253,8 +261,13 @@ pub(super) fn subscription(mut new: NewSubscription) -> Result<Wanted, Problem> 
         ));
     }
     let source = match new.amqp.take() {
+        None if new.dead_letter_exchange.is_some() || new.dead_letter_routing_key.is_some() => {
+            return Err(invalid_parameter(
+                "a queue of ours has a dead-letter queue, not an exchange: say so when you make it",
+            ));
+        }
         None => NewSource::Queue(new.queue.parse().map_err(invalid_parameter)?),
-        Some(url) => amqp_source(&url, &new.queue)?,
+        Some(url) => amqp_source(&url, &mut new)?,
     };
     Ok(Wanted {
         name,
@@ -266,7 +279,7 @@ pub(super) fn subscription(mut new: NewSubscription) -> Result<Wanted, Problem> 
 }
 
 /// A broker and a queue of it, as far as can be said without asking it: it may be away at the moment.
-fn amqp_source(text: &str, queue: &str) -> Result<NewSource, Problem> {
+fn amqp_source(text: &str, new: &mut NewSubscription) -> Result<NewSource, Problem> {
     if text.len() > AMQP_URL_BYTES_MAX {
         return Err(invalid_parameter(format!(
             "the URL of a broker has at most {AMQP_URL_BYTES_MAX} bytes"
@@ -276,14 +289,39 @@ fn amqp_source(text: &str, queue: &str) -> Result<NewSource, Problem> {
     let url: AMQPUri = text
         .parse()
         .map_err(|_| invalid_parameter("amqp must be the URL of a broker, as amqp://USER:PASSWORD@HOST:5672/%2f"))?;
-    if queue.is_empty() || queue.len() > AMQP_NAME_BYTES_MAX || queue.chars().any(char::is_control) {
+    let queue = std::mem::take(&mut new.queue);
+    let is_name = |name: &str| name.len() <= AMQP_NAME_BYTES_MAX && !name.chars().any(char::is_control);
+    let dead_letter = match (new.dead_letter_exchange.take(), new.dead_letter_routing_key.take()) {
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(invalid_parameter(
+                "dead_letter_routing_key wants dead_letter_exchange, too",
+            ));
+        }
+        (Some(exchange), key) => Some(AmqpTarget {
+            exchange,
+            routing_key: key.unwrap_or_else(|| queue.clone()),
+        }),
+    };
+    let names = dead_letter
+        .iter()
+        .flat_map(|target| [&target.exchange, &target.routing_key]);
+    if queue.is_empty() || !is_name(&queue) || !names.into_iter().all(|name| is_name(name)) {
         return Err(invalid_parameter(format!(
-            "the name of a queue of RabbitMQ has 1 to {AMQP_NAME_BYTES_MAX} bytes and no control characters"
+            "names of RabbitMQ have up to {AMQP_NAME_BYTES_MAX} bytes and no control characters, and a queue has one"
         )));
     }
+    // It would come back at once, for ever.
+    if dead_letter
+        .as_ref()
+        .is_some_and(|target| target.exchange.is_empty() && target.routing_key == queue)
+    {
+        return Err(invalid_parameter("a queue cannot be its own dead-letter queue"));
+    }
     Ok(NewSource::Amqp {
-        url,
-        queue: queue.to_owned(),
+        url: Box::new(url),
+        queue,
+        dead_letter,
     })
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::message::AmqpShape;
-use super::{Condition, Shared};
+use super::{Condition, HEARTBEAT_SECONDS, Shared};
 use crate::code::Code;
 use crate::config::{AMQP_MESSAGE_BYTES_MAX, RETENTION_SECONDS_MAX};
 use crate::events::envelope::Envelope;
@@ -28,8 +28,6 @@ use crate::store::{AmqpSource, Arrival, EventTrigger, Lane, NewEvent, Subscripti
 
 /// How long a broker may take to answer to what is asked of it.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Between two signs of life, in seconds.
-const HEARTBEAT_SECONDS: u16 = 10;
 /// Pause before the next try after a connection that failed; doubles up to the longest one.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(4);

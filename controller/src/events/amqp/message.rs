@@ -12,6 +12,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::publisher::bytes_of;
 use crate::store::ClaimedEvent;
 
 /// Tables and lists inside of each other that are kept of a message's headers.
@@ -61,15 +62,7 @@ fn text_of(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         // Long texts come as bytes.
-        Value::Object(fields) => {
-            let bytes: Option<Vec<u8>> = fields
-                .get("bytes")?
-                .as_array()?
-                .iter()
-                .map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()))
-                .collect();
-            String::from_utf8(bytes?).ok()
-        }
+        Value::Object(_) => String::from_utf8(bytes_of(value)?).ok(),
         Value::Null | Value::Array(_) => None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod consumer;
 mod message;
+mod publisher;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,9 +23,14 @@ use crate::sealing::Seal;
 use crate::store::{AmqpSource, EventTrigger, MessageSource, Store, StoreError, Subscription, TriggerConfig};
 
 pub(super) use message::{AmqpShape, document};
+pub(crate) use publisher::Publication;
+pub(super) use publisher::Publisher;
 
 /// Between two looks for triggers that another controller has changed.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
+
+/// Between two signs of life on a connection, in seconds.
+const HEARTBEAT_SECONDS: u16 = 10;
 
 /// What a consumer is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use mayfly_sdk::wstd::http::{Body, Client, Request};
-use mayfly_sdk::{Context, Error, handler, wstd};
+use mayfly_sdk::{Context, Error, handler, queue, wstd};
 use serde_json::{Value, json};
 
 /// A longer event is not given back.
@@ -29,6 +29,8 @@ async fn consume(event: Value, context: Context) -> Result<Value, Error> {
             Some("fail-all") => return Err(Error::new("asked_to_fail", "a message asked for this error")),
             Some("trap") => panic!("a message asked for this trap"),
             Some("answer") => return Ok(wish["answer"].clone()),
+            Some("send") => send(&wish).await?,
+            Some("get") => get(&wish).await?,
             _ => {}
         }
     }
@@ -39,6 +41,31 @@ async fn consume(event: Value, context: Context) -> Result<Value, Error> {
         "event": small.then_some(event),
         "invocation_id": context.invocation_id,
     }))
+}
+
+/// Sends a message to the queue `queue`: the wish itself if it is to go `on`, else `bytes` letters.
+async fn send(wish: &Value) -> Result<(), Error> {
+    let queue = wish["queue"].as_str().unwrap_or_default();
+    let mut message = match wish["bytes"].as_u64() {
+        Some(bytes) => queue::Message::text("x".repeat(usize::try_from(bytes)?)),
+        None => queue::Message::json(wish)?,
+    };
+    if let Some(value) = wish["attribute"].as_str() {
+        message = message.attribute("mine", value);
+    }
+    if let Some(seconds) = wish["delay"].as_u64() {
+        message = message.delay(Duration::from_secs(seconds));
+    }
+    message.send(queue).await?;
+    Ok(())
+}
+
+/// Fails with the status of `uri`.
+async fn get(wish: &Value) -> Result<(), Error> {
+    let request = Request::get(wish["uri"].as_str().unwrap_or_default()).body(Body::empty())?;
+    let sent = Client::new().send(request).await;
+    let answer = sent.map_err(|error| Error::new("not_sent", error.to_string()))?;
+    Err(Error::new("answered", answer.status().as_u16().to_string()))
 }
 
 struct Message {
