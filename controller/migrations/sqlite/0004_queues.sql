@@ -44,4 +44,4 @@ ALTER TABLE event ADD COLUMN order_key TEXT;
 ALTER TABLE event ADD COLUMN batch_max INTEGER;
 CREATE INDEX event_ordered ON event (lane, order_key, state) WHERE order_key IS NOT NULL;
 CREATE INDEX event_held ON event (namespace) WHERE state = 'held';
-CREATE INDEX event_trigger_queue ON event_trigger (namespace) WHERE kind = 'queue';
+CREATE INDEX event_trigger_queue ON event_trigger (namespace, name) WHERE kind = 'queue';
