@@ -1,5 +1,6 @@
 //! The documents of the admin API as the client reads and writes them. Times are RFC 3339 UTC and kept as text.
 
+mod buckets;
 mod events;
 mod queues;
 mod triggers;
@@ -9,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use mayfly_invoker_api::Digest;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use buckets::{Bucket, BucketCredentials, Object, Objects};
 pub(crate) use events::{
     Accepted, Choice, Event, EventDetail, EventSummary, Handled, Retry, RetryRequest, WebhookSecret,
 };
 pub(crate) use queues::{NewMessage, NewQueue, PurgedQueue, Queue, ReceivedMessage, SentMessage};
-pub(crate) use triggers::{Cron, NewCron, NewSubscription, NewTrigger, Subscription, Trigger, What};
+pub(crate) use triggers::{Cron, NewCron, NewSubscription, NewTrigger, NewWatch, Subscription, Trigger, Watch, What};
 
 /// What a version is run with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -83,3 +83,9 @@ impl Global {
 fn token_from_environment() -> Option<String> {
     std::env::var("MAYFLY_TOKEN").ok().filter(|token| !token.is_empty())
 }
+
+/// The broker that is meant when a queue of one is named; for the same reason.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn amqp_from_environment() -> Option<String> {
+    std::env::var("MAYFLY_AMQP").ok().filter(|url| !url.is_empty())
+}

@@ -1,7 +1,9 @@
 //! The admin API as a client sees it: one method per operation, every failure a [`CliError`].
 
+mod buckets;
 mod events;
 mod failure;
+mod objects;
 mod queues;
 mod reply;
 mod transport;
@@ -23,6 +25,7 @@ use crate::api::{
 use crate::error::CliError;
 
 pub(crate) use events::{EventQuery, Later};
+pub(crate) use objects::{Download, ObjectQuery};
 pub(crate) use queues::Receive;
 pub(crate) use reply::Reply;
 
@@ -100,6 +103,11 @@ impl Client {
     /// The namespace that all names are in.
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// The whole address of a path that the server has said.
+    pub(crate) fn address_of(&self, path: &str) -> String {
+        format!("{}{path}", self.transport.base().as_str().trim_end_matches('/'))
     }
 
     /// All functions, by name.

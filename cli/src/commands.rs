@@ -1,5 +1,6 @@
 //! The command line: the subcommands, one file each.
 
+mod bucket;
 mod completions;
 mod delete;
 mod deploy;
@@ -95,6 +96,8 @@ pub(crate) enum ClientCommand {
     Trigger(trigger::Args),
     /// Queues: messages for functions, or for whoever receives them
     Queue(queue::Args),
+    /// Buckets: objects for functions, and for clients of S3
+    Bucket(bucket::Args),
     /// Dead letters: events that were given up
     Dlq(dlq::Args),
     /// What receivers of webhooks check signatures with
@@ -154,6 +157,7 @@ impl ClientCommand {
             Self::Events(args) => events::run(session, args).await,
             Self::Trigger(args) => trigger::run(session, args).await,
             Self::Queue(args) => queue::run(session, args).await,
+            Self::Bucket(args) => bucket::run(session, args).await,
             Self::Dlq(args) => dlq::run(session, args).await,
             Self::Webhook(args) => webhook::run(session, args).await,
             Self::Usage(args) => usage::run(session, args).await,
@@ -165,7 +169,8 @@ impl ClientCommand {
     /// The existing function that the command is about.
     fn function(&self) -> Option<&FunctionName> {
         match self {
-            Self::Deploy(_)
+            Self::Bucket(_)
+            | Self::Deploy(_)
             | Self::Events(_)
             | Self::List
             | Self::Queue(_)

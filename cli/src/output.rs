@@ -15,7 +15,7 @@ use crate::args::Color;
 use crate::error::{CliError, ErrorKind};
 
 pub(crate) use escape::{StreamEscaper, escape_line, escape_lines};
-pub(crate) use progress::UploadProgress;
+pub(crate) use progress::Progress;
 pub(crate) use table::Table;
 
 const ERROR_STYLE: Style = AnsiColor::Red.on_default().bold();

@@ -10,7 +10,9 @@ use mayfly_controller::clock::{SystemClock, SystemRandom};
 use mayfly_controller::ledger::{Ledger, LedgerLimits};
 use mayfly_controller::sealing::Seal;
 use mayfly_controller::store::{Database, Store, StoreError};
-use mayfly_controller::{ArtifactFolder, Bounds, Controller, Parts, knows_token, make_admin_token};
+use mayfly_controller::{
+    ArtifactFolder, BlobFolder, Bounds, Controller, Listeners, Parts, knows_token, make_admin_token,
+};
 use mayfly_invoker::{Invoker, PrivateNetwork, Wasi};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -37,6 +39,9 @@ const BLOCKING_THREADS_MAX: usize = 64;
 const STACK_BYTES: usize = 256 << 20;
 /// File descriptors that are not for connections of clients: databases, files, compilers, the engine.
 const DESCRIPTORS_RESERVED: u64 = 256;
+/// Files of objects that may be open at once.
+const OPEN_OBJECTS_MIN: u32 = 16;
+const OPEN_OBJECTS_MAX: u32 = 512;
 /// Of the machine's memory, instances get one part in so many, unless they are given something else.
 const INSTANCE_MEMORY_SHARE: u64 = 2;
 /// The least and the most that this may come to, in bytes.
@@ -49,7 +54,8 @@ const MAX_CONCURRENCY: u32 = 900;
 const INSTANCES_SPARE: u32 = 100;
 
 /// Warnings of `wasmtime_wasi_http` are about what guests do, so that a guest could fill the disk with them.
-const LOG_FILTER_DEFAULT: &str = "info,wasmtime_wasi_http=error";
+/// `s3s` has an error for each request that is refused; what is wrong with us is said where it happens.
+const LOG_FILTER_DEFAULT: &str = "info,wasmtime_wasi_http=error,s3s=off";
 
 /// Where and on what the server runs.
 #[derive(Debug, clap::Args)]
@@ -75,6 +81,23 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:8081"
     )]
     pub(crate) admin: SocketAddr,
+
+    /// Address on which clients of S3 find the buckets; port 0 takes a free one
+    #[arg(
+        long,
+        env = "MAYFLY_STORAGE",
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8082"
+    )]
+    pub(crate) storage: SocketAddr,
+
+    /// How clients of S3 reach that address, for the credentials that are shown
+    #[arg(long, env = "MAYFLY_STORAGE_URL", value_name = "URL")]
+    pub(crate) storage_url: Option<String>,
+
+    /// Folder for the objects of buckets; else one in the data directory. Servers of one Postgres need the same, shared
+    #[arg(long, env = "MAYFLY_OBJECTS_DIR", value_name = "DIR")]
+    pub(crate) objects_dir: Option<PathBuf>,
 
     /// Keep the state in this Postgres instead of a file, as postgres://USER:PASSWORD@HOST/NAME
     #[arg(long, env = "MAYFLY_DATABASE", value_name = "URL", hide_env_values = true)]
@@ -112,7 +135,7 @@ pub(crate) struct Args {
     )]
     pub(crate) allow_private_network: Vec<PrivateNetwork>,
 
-    /// File with the 32 bytes that passwords of brokers are encrypted with; else one in the data directory. Servers of one
+    /// File with the 32 bytes that passwords of brokers and keys of buckets are encrypted with; else one in the data directory. Servers of one
     /// Postgres need the same
     #[arg(long, env = "MAYFLY_SECRET_KEY_FILE", value_name = "FILE")]
     pub(crate) secret_key_file: Option<PathBuf>,
@@ -167,14 +190,24 @@ async fn serve(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> {
     let dir = DataDir::open(args.data_dir.as_deref())?;
     let functions = bind("functions", args.listen).await?;
     let admin = bind("admin", args.admin).await?;
-    let (functions_url, admin_url) = (url_of(&functions)?, url_of(&admin)?);
+    let storage = bind("storage", args.storage).await?;
+    let (functions_url, admin_url, storage_url) = (url_of(&functions)?, url_of(&admin)?, url_of(&storage)?);
     let store = open_store(&args, &dir).await?;
-    let parts = assemble(&args, &dir, store, &functions_url)?;
+    let fresh: String = random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let installation = store.installation(&fresh).await.map_err(database_unavailable)?;
+    let parts = assemble(&args, &dir, store, &installation, (&functions_url, &storage_url))?;
     introduce(profile, &parts, &admin_url).await?;
 
     let stop = CancellationToken::new();
-    let running = Controller::create(parts).run(functions, admin, stop.clone());
-    output::line(&format!("ready functions={functions_url} admin={admin_url}"))?;
+    let listeners = Listeners {
+        functions,
+        admin,
+        storage,
+    };
+    let running = Controller::create(parts).run(listeners, stop.clone());
+    output::line(&format!(
+        "ready functions={functions_url} admin={admin_url} storage={storage_url}"
+    ))?;
     tokio::pin!(running);
     tokio::select! {
         () = &mut running => return Ok(()),
@@ -188,9 +221,20 @@ async fn serve(args: Args, profile: Option<PathBuf>) -> Result<(), CliError> {
     }
 }
 
-fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Result<Parts, CliError> {
+fn assemble(
+    args: &Args,
+    dir: &DataDir,
+    store: Store,
+    installation: &str,
+    (functions_url, storage_url): (&str, &str),
+) -> Result<Parts, CliError> {
+    let descriptors = descriptors();
     let unwritable = |cause: &dyn std::fmt::Display| data_dir_unwritable(&dir.path, cause);
     let artifacts = Arc::new(ArtifactFolder::open(&dir.path.join("artifacts")).map_err(|cause| unwritable(&cause))?);
+    let objects_dir = args.objects_dir.clone().unwrap_or_else(|| dir.path.join("objects"));
+    let open_objects_max = open_objects_max(descriptors);
+    let blobs = BlobFolder::open(&objects_dir, installation, open_objects_max);
+    let blobs = Arc::new(blobs.map_err(|cause| data_dir_unwritable(&objects_dir, &cause))?);
     let ledger = Ledger::open(&dir.path.join("spool"), store.clone(), LedgerLimits::default())
         .map_err(|cause| unwritable(&cause))?;
     let ledger = if args.no_usage {
@@ -215,11 +259,13 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
     };
     let invoker = Invoker::create(config, artifacts.clone()).map_err(|cause| failed("internal", cause.to_string()))?;
     let public_url = args.public_url.as_deref().unwrap_or(functions_url);
+    let storage_url = args.storage_url.as_deref().unwrap_or(storage_url);
     let (process, predecessor) = dir.succeed()?;
     Ok(Parts {
         store,
         ledger,
         artifacts,
+        blobs,
         invoker: Arc::new(invoker),
         clock: Arc::new(SystemClock),
         seal: Seal::new(
@@ -228,11 +274,12 @@ fn assemble(args: &Args, dir: &DataDir, store: Store, functions_url: &str) -> Re
         ),
         random: Arc::new(SystemRandom),
         public_url: public_url.trim_end_matches('/').to_owned(),
+        storage_url: storage_url.trim_end_matches('/').to_owned(),
         process,
         predecessor,
         bounds: Bounds {
             invocations_in_flight_max: args.max_concurrency as usize,
-            connections_max: connections_max(Bounds::default().connections_max),
+            connections_max: connections_max(Bounds::default().connections_max, descriptors),
             events_in_flight_max: events_in_flight_max(args.max_concurrency),
             backlog_events_max: args.max_backlog,
             result_kept: Duration::from_secs(args.keep_results.into()),
@@ -260,20 +307,29 @@ fn instance_memory_bytes(asked_mib: Option<u32>) -> u64 {
     }
 }
 
-/// Connections of one listener, as far as there are descriptors for those of both and for everything else.
-fn connections_max(wanted: usize) -> usize {
+/// Connections of one listener, as far as there are descriptors for those of all and for everything else.
+fn connections_max(wanted: usize, descriptors: u64) -> usize {
+    let rest = descriptors.saturating_sub(DESCRIPTORS_RESERVED + u64::from(open_objects_max(descriptors)));
+    wanted.min(usize::try_from(rest / 3).unwrap_or(wanted).max(1))
+}
+
+/// Files of objects that are open at once, as far as there are descriptors.
+fn open_objects_max(descriptors: u64) -> u32 {
+    u32::try_from(descriptors / 8).map_or(OPEN_OBJECTS_MAX, |most| most.clamp(OPEN_OBJECTS_MIN, OPEN_OBJECTS_MAX))
+}
+
+/// Descriptors that this process may have; as many as the system lets it.
+fn descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
-    let descriptors = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => most,
         Err(_) => limit.current.unwrap_or(most),
-    };
-    let each = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    wanted.min(usize::try_from(each).unwrap_or(wanted).max(1))
+    }
 }
 
 /// Sees to it that `fn` works on this machine at once: the profile gets a token that this server knows, and this server
@@ -340,7 +396,11 @@ fn database_unavailable(error: StoreError) -> CliError {
 
 async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|cause| {
-        let flag = if what == "admin" { "--admin" } else { "--listen" };
+        let flag = match what {
+            "admin" => "--admin",
+            "storage" => "--storage",
+            _ => "--listen",
+        };
         let message = format!("cannot listen on {address} for {what}: {}", cause_text(&cause));
         match cause.kind() {
             IoErrorKind::AddrInUse => failed("port_in_use", message).hint(format!(

@@ -69,7 +69,8 @@ where
     }
 }
 
-async fn discard<B>(mut body: B, bytes_max: usize)
+/// Reads up to `bytes_max` of a body, and throws them away.
+pub(crate) async fn discard<B>(mut body: B, bytes_max: usize)
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -16,6 +16,9 @@ pub enum Code {
     ArtifactUnavailable,
     BacklogFull,
     BadResponse,
+    BucketExists,
+    BucketInUse,
+    BucketNotFound,
     Cancelled,
     CompileFailed,
     CompileLimit,
@@ -44,6 +47,7 @@ pub enum Code {
     MethodNotAllowed,
     NamespaceNotFound,
     NoUsableExport,
+    ObjectNotFound,
     Overloaded,
     PayloadTooLarge,
     PublishFailed,
@@ -56,6 +60,7 @@ pub enum Code {
     RouteNotFound,
     ShuttingDown,
     SnapshotFailed,
+    StorageFull,
     TriggerExists,
     TriggerNotFound,
     Unauthorized,
@@ -74,6 +79,9 @@ impl Code {
             Self::ArtifactUnavailable => "artifact_unavailable",
             Self::BacklogFull => "backlog_full",
             Self::BadResponse => "bad_response",
+            Self::BucketExists => "bucket_exists",
+            Self::BucketInUse => "bucket_in_use",
+            Self::BucketNotFound => "bucket_not_found",
             Self::Cancelled => "cancelled",
             Self::CompileFailed => "compile_failed",
             Self::CompileLimit => "compile_limit",
@@ -102,6 +110,7 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NamespaceNotFound => "namespace_not_found",
             Self::NoUsableExport => "no_usable_export",
+            Self::ObjectNotFound => "object_not_found",
             Self::Overloaded => "overloaded",
             Self::PayloadTooLarge => "payload_too_large",
             Self::PublishFailed => "publish_failed",
@@ -114,6 +123,7 @@ impl Code {
             Self::RouteNotFound => "route_not_found",
             Self::ShuttingDown => "shutting_down",
             Self::SnapshotFailed => "snapshot_failed",
+            Self::StorageFull => "storage_full",
             Self::TriggerExists => "trigger_exists",
             Self::TriggerNotFound => "trigger_not_found",
             Self::Unauthorized => "unauthorized",
@@ -127,6 +137,8 @@ impl Code {
         use StatusCode as S;
         match self {
             Self::ArtifactMissing
+            | Self::BucketNotFound
+            | Self::ObjectNotFound
             | Self::TriggerNotFound
             | Self::EventNotFound
             | Self::FunctionNotFound
@@ -164,12 +176,15 @@ impl Code {
             Self::DatabaseUnavailable | Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
                 S::SERVICE_UNAVAILABLE
             }
-            Self::IdempotencyKeyReused
+            Self::BucketExists
+            | Self::BucketInUse
+            | Self::IdempotencyKeyReused
             | Self::QueueExists
             | Self::QueueInUse
             | Self::RequestUnderWay
             | Self::TriggerExists => S::CONFLICT,
             Self::RecursionDetected => S::LOOP_DETECTED,
+            Self::StorageFull => S::INSUFFICIENT_STORAGE,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::Unauthorized => S::UNAUTHORIZED,
@@ -177,11 +192,22 @@ impl Code {
     }
 
     /// What to do next.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table: one line for each code, of which none can be forgotten"
+    )]
     pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::BacklogFull => {
                 "wait until some events are delivered, or raise the bound with `fn serve --max-backlog`"
             }
+            Self::BucketExists => "choose another name",
+            Self::BucketInUse => {
+                "`fn bucket show` says what uses it: delete its triggers, and its objects with `fn bucket rm`"
+            }
+            Self::BucketNotFound => "`fn bucket list` shows the buckets that exist, `fn bucket create` makes one",
+            Self::ObjectNotFound => "`fn bucket ls` shows the objects that exist",
+            Self::StorageFull => "free disk space in the data directory, then try again",
             Self::EventExpired => "raise `--max-event-age` of the function, or redrive the event with `fn dlq redrive`",
             Self::EventNotFound => {
                 "`fn events list` shows the events that are known; those that were delivered are forgotten after a day"
@@ -200,7 +226,9 @@ impl Code {
                 "`fn queue show` says what uses it: delete its triggers, and purge it or delete it with --force"
             }
             Self::QueueNotFound => "`fn queue list` shows the queues that exist, `fn queue create` makes one",
-            Self::RecursionDetected => "look for a circle of destinations; `fn describe` shows where outcomes go",
+            Self::RecursionDetected => {
+                "look for a circle: destinations (`fn describe`), or a function that writes what fires it (`fn trigger list`)"
+            }
             Self::RequestUnderWay => "wait for the time in Retry-After, then send the same request again",
             Self::TriggerExists => "choose another name, or delete the trigger first with `fn trigger delete`",
             Self::TriggerNotFound => "`fn trigger list` shows the triggers that exist",

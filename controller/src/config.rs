@@ -183,3 +183,35 @@ pub(crate) const FILTER_DEPTH_MAX: usize = 32;
 pub(crate) const ORDER_KEY_BYTES_MAX: usize = 256;
 /// How a trigger says where the order key is, in bytes.
 pub(crate) const ORDER_PATH_BYTES_MAX: usize = 256;
+/// Buckets of one namespace.
+pub(crate) const BUCKETS_MAX: u64 = 1_000;
+/// Triggers that wait for changes of one bucket.
+pub(crate) const WATCHERS_MAX: usize = 100;
+/// Notifications of other storages that are received at once.
+pub(crate) const NOTIFICATIONS_AT_ONCE_MAX: usize = 64;
+/// A notification of another storage, in bytes.
+pub(crate) const NOTIFICATION_BYTES_MAX: usize = 1 << 20;
+/// Changes that one of them tells.
+pub(crate) const NOTIFICATION_RECORDS_MAX: usize = 1_000;
+/// An object, or a part of one, in bytes.
+pub(crate) const OBJECT_BYTES_MAX: u64 = 5 << 30;
+/// An object that came in parts, in bytes.
+pub(crate) const UPLOADED_BYTES_MAX: u64 = 5 << 40;
+/// Key of an object, in bytes.
+pub(crate) const OBJECT_KEY_BYTES_MAX: usize = 1_024;
+/// What the owner of an object notes about it, names and values together, in bytes.
+pub(crate) const OBJECT_META_BYTES_MAX: usize = 2 << 10;
+/// A document in the body of an S3 request, in bytes; it is kept in memory.
+pub(crate) const S3_DOCUMENT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one S3 request that are kept in memory until they can be written: a chunk that is signed by itself is.
+pub(crate) const S3_CHUNK_BYTES_MAX: u64 = 16 << 20;
+/// Parts of one upload.
+pub(crate) const PARTS_MAX: u32 = 10_000;
+/// A part that is not the last one of its object, in bytes.
+pub(crate) const PART_BYTES_MIN: u64 = 5 << 20;
+/// Uploads to one bucket that have not ended.
+pub(crate) const UPLOADS_MAX: u64 = 1_000;
+/// How long an upload may take before it is given up.
+pub(crate) const UPLOAD_KEPT: Duration = Duration::from_hours(7 * 24);
+/// How long the files of an object that was deleted or replaced stay: somebody may be reading.
+pub(crate) const CONTENT_KEPT: Duration = Duration::from_hours(1);

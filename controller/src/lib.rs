@@ -13,11 +13,13 @@ pub mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod ingress;
+mod inside;
 pub mod ledger;
 mod prefetch;
 mod problem;
 pub mod sealing;
 mod server;
+mod storage;
 pub mod store;
 mod warm;
 
@@ -29,21 +31,26 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mayfly_invoker_api::{Digest, Invoke, InvokeError, InvokeErrorKind, Namespace};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::{Clock, Random};
-use crate::events::Events;
+use crate::config::NOTIFICATIONS_AT_ONCE_MAX;
+use crate::events::{Events, QueueService};
 use crate::ingress::{Ingress, ResponseBody};
+use crate::inside::Inside;
 use crate::ledger::Ledger;
 use crate::sealing::Seal;
 use crate::server::Answer;
+use crate::storage::{Keys, Storage, StorageDoor};
 use crate::store::{Artifact, Store, StoreError};
 
 pub use admin::token::{AdminToken, knows_token, make_admin_token};
 pub use artifacts::ArtifactFolder;
 pub use code::Code;
 pub use config::{Bounds, INSTANCES_MAX, MEMORY_MIB_MAX, TIMEOUT_MS_MAX};
+pub use storage::BlobFolder;
 
 /// What a controller is made of.
 #[derive(Clone)]
@@ -54,6 +61,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Where uploaded files are kept.
     pub artifacts: Arc<ArtifactFolder>,
+    /// Where objects are kept.
+    pub blobs: Arc<BlobFolder>,
     /// Runs the functions.
     pub invoker: Arc<dyn Invoke>,
     /// Tells the time.
@@ -64,6 +73,8 @@ pub struct Parts {
     pub seal: Seal,
     /// How clients reach the functions listener, without a slash at the end: `http://127.0.0.1:8080`.
     pub public_url: String,
+    /// The same of the storage listener, for clients of S3.
+    pub storage_url: String,
     /// Six random bytes that tell this process from all others.
     pub process: [u8; 6],
     /// Those of the last process that worked with this data directory; it has ended.
@@ -95,6 +106,18 @@ pub struct Controller {
     parts: Parts,
     ingress: Arc<Ingress>,
     events: Arc<Events>,
+    storage: Storage,
+}
+
+/// What a controller listens on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Callers of functions.
+    pub functions: TcpListener,
+    /// Clients of the API.
+    pub admin: TcpListener,
+    /// Clients of S3.
+    pub storage: TcpListener,
 }
 
 impl std::fmt::Debug for Controller {
@@ -108,12 +131,25 @@ impl Controller {
     #[must_use]
     pub fn create(parts: Parts) -> Self {
         let events = Arc::new(Events::start(&parts));
-        let ingress = Arc::new(Ingress::new(&parts, Arc::clone(&events)));
-        Self { parts, ingress, events }
+        let storage = Storage::new(&parts, Arc::clone(&events));
+        let services = Arc::new(Inside {
+            queue: QueueService {
+                events: Arc::clone(&events),
+                clock: Arc::clone(&parts.clock),
+            },
+            storage: storage::Inside::new(storage.clone()),
+        });
+        let ingress = Arc::new(Ingress::new(&parts, Arc::clone(&events), services));
+        Self {
+            parts,
+            ingress,
+            events,
+            storage,
+        }
     }
 
-    /// Serves both listeners until `stop`, then drains: what was accepted is answered, and its usage recorded.
-    pub async fn run(self, functions: TcpListener, admin: TcpListener, stop: CancellationToken) {
+    /// Serves all listeners until `stop`, then drains: what was accepted is answered, and its usage recorded.
+    pub async fn run(self, listeners: Listeners, stop: CancellationToken) {
         let bounds = &self.parts.bounds;
         let ledger_stop = CancellationToken::new();
         let ledger = tokio::spawn(self.parts.ledger.clone().run(ledger_stop.clone()));
@@ -123,23 +159,33 @@ impl Controller {
             Arc::clone(&self.parts.invoker),
             stop.clone(),
         ));
-        let api = Arc::new(admin::Api::new(
-            self.parts.clone(),
-            Arc::clone(&self.ingress),
-            Arc::clone(&self.events),
-            stop.clone(),
-        ));
+        let cleaning = AbortOnDropHandle::new(tokio::spawn({
+            let (storage, stop) = (self.storage.clone(), stop.clone());
+            async move { storage.clean(stop).await }
+        }));
+        let keys = Keys::new(&self.parts);
+        let storage_door = StorageDoor::new(self.storage.clone(), keys.clone(), &self.parts.storage_url);
+        let api = Arc::new(admin::Api::new(admin::Admin {
+            parts: self.parts.clone(),
+            ingress: Arc::clone(&self.ingress),
+            events: Arc::clone(&self.events),
+            storage: self.storage,
+            keys,
+            notifications: Arc::new(Semaphore::new(NOTIFICATIONS_AT_ONCE_MAX)),
+            stop: stop.clone(),
+        }));
         let events = self.events.run(&self.parts, Arc::clone(&self.ingress), stop.clone());
         let functions_door = Arc::new(FunctionsDoor {
             ingress: Arc::clone(&self.ingress),
         });
         tokio::join!(
-            server::serve(functions, functions_door, bounds, stop.clone()),
-            server::serve(admin, api, bounds, stop),
+            server::serve(listeners.functions, functions_door, bounds, stop.clone()),
+            server::serve(listeners.storage, Arc::new(storage_door), bounds, stop.clone()),
+            server::serve(listeners.admin, api, bounds, stop),
             events,
         );
         self.events.close();
-        drop(warm);
+        drop((warm, cleaning));
         // It may be waiting for a compiler, and nobody waits for it.
         prefetch.abort();
         self.ingress.close();

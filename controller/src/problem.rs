@@ -116,6 +116,7 @@ impl From<&StoreError> for Problem {
             StoreError::TooManyRows(_) | StoreError::OutOfRange(_) => {
                 Self::new(Code::InvalidParameter, format!("{error}; narrow the range of time"))
             }
+            StoreError::MissingBucket(_) => Self::new(Code::BucketNotFound, error.to_string()),
             StoreError::Unavailable(_) => {
                 tracing::warn!(error = error as &dyn std::error::Error, "the database is away");
                 Self::new(Code::DatabaseUnavailable, "the database does not answer at the moment")

@@ -22,6 +22,18 @@ pub struct Seal {
 #[serde(transparent)]
 pub struct Sealed(String);
 
+impl Sealed {
+    /// As it was kept.
+    pub(crate) fn of_column(text: String) -> Self {
+        Self(text)
+    }
+
+    /// As it is kept.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sealed")

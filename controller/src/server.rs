@@ -36,6 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) trait Answer: Send + Sync + 'static {
     type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
+    /// Whether its clients may speak HTTP/2.
+    const SPEAKS_HTTP2: bool = true;
+
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr)
     -> impl Future<Output = Response<Self::Body>> + Send;
 
@@ -49,7 +52,7 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, boun
     let connections = TaskTracker::new();
     let server = Arc::new(Server {
         answer,
-        builder: builder(bounds),
+        builder: builder(bounds, A::SPEAKS_HTTP2),
         head_time_max: bounds.head_time_max,
         write_time_max: bounds.write_time_max,
         stop: stop.clone(),
@@ -106,8 +109,11 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
+fn builder(bounds: &Bounds, speaks_http2: bool) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
+    if !speaks_http2 {
+        builder = builder.http1_only();
+    }
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -173,8 +179,11 @@ impl<A: Answer> Server<A> {
             async move {
                 let _under_way = server.requests.token();
                 let version = request.version();
+                let asks_first = request.headers().contains_key(header::EXPECT);
                 let mut response = server.answer.answer(request, peer).await;
-                if version == Version::HTTP_11 && server.stop.is_cancelled() {
+                // Who asked first whether to send a body, and is refused, may send it or not: nobody can know what comes next.
+                let is_unclear = asks_first && response.status().as_u16() >= 400;
+                if version == Version::HTTP_11 && (server.stop.is_cancelled() || is_unclear) {
                     response
                         .headers_mut()
                         .insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -176,8 +176,6 @@ pub(crate) const OUTBOUND_LOOKUPS_MAX: usize = 32;
 pub(crate) const OUTBOUND_ADDRESSES_TRIED_MAX: usize = 4;
 /// Path and query of a request that a guest sends, in bytes.
 pub(crate) const OUTBOUND_TARGET_BYTES_MAX: usize = 16 << 10;
-/// Body of a request that a guest sends to the platform itself, in bytes; it is kept in memory.
-pub(crate) const INSIDE_REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Body of a request that a guest sends, in bytes; it is streamed.
 pub(crate) const OUTBOUND_REQUEST_BYTES_MAX: u64 = 64 << 20;
 /// Header fields of a response that a guest receives.

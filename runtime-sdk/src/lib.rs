@@ -31,9 +31,11 @@
 //! the crate `aws_lambda_events` are such types, so a handler written for AWS Lambda carries over: an HTTP request comes
 //! as `ApiGatewayV2httpRequest`. A function that wants only the body of a request takes a [`Payload`].
 //!
-//! A function sends messages with [`queue`]. What the function prints is its log. What it can wait for without blocking is in [`wstd`].
+//! A function sends messages with [`queue`], and reads and writes objects with [`bucket`]. What the function prints is its
+//! log. What it can wait for without blocking is in [`wstd`].
 
 mod bindings;
+pub mod bucket;
 mod context;
 mod error;
 mod event;

@@ -10,12 +10,16 @@ use std::time::Duration;
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::database::environment;
 
 /// An Erlang machine on a busy computer takes its time.
 const START_MAX: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(100);
+/// How long a connection may take to be made, and how often it is tried.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+const CONNECTS_MAX: u32 = 3;
 
 /// A broker on a free port, with a data directory of its own.
 #[derive(Debug)]
@@ -77,8 +81,19 @@ impl Broker {
     /// # Panics
     /// When the broker does not answer.
     pub async fn connect(&self) -> Connection {
-        let connected = Connection::connect(&self.url(), ConnectionProperties::default()).await;
-        connected.expect("the broker answers")
+        for _ in 0..CONNECTS_MAX {
+            if let Some(connection) = self.try_connect().await {
+                return connection;
+            }
+        }
+        panic!("the broker does not answer");
+    }
+
+    /// A client that connects while a broker begins or ends may wait for ever for what will not come.
+    async fn try_connect(&self) -> Option<Connection> {
+        let url = self.url();
+        let connecting = Connection::connect(&url, ConnectionProperties::default());
+        timeout(CONNECT_MAX, connecting).await.ok()?.ok()
     }
 
     /// `kill -9`: all of it ends at once.
@@ -123,10 +138,7 @@ impl Broker {
             .process_group(0);
         self.server = Some(command.spawn().expect("rabbitmq-server can be started"));
         let began = tokio::time::Instant::now();
-        while Connection::connect(&self.url(), ConnectionProperties::default())
-            .await
-            .is_err()
-        {
+        while self.try_connect().await.is_none() {
             let log = || fs::read_to_string(dir.join("output")).unwrap_or_default();
             assert!(began.elapsed() < START_MAX, "RabbitMQ does not get ready:\n{}", log());
             tokio::time::sleep(POLL).await;

@@ -30,6 +30,8 @@ pub struct Platform {
     pub functions: String,
     /// Base address of the admin listener.
     pub admin: String,
+    /// Base address of the storage listener.
+    pub storage: String,
     /// The admin token that the first start made.
     pub token: String,
     /// What client commands are told beside the profile.
@@ -65,7 +67,12 @@ impl Platform {
             Database::Postgres => Some(PostgresDatabase::create().await?),
         };
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (child, functions, admin) = serve(dir.path(), postgres.as_ref(), &serve_with).await;
+        let (child, addresses) = serve(dir.path(), postgres.as_ref(), &serve_with).await;
+        let Addresses {
+            functions,
+            admin,
+            storage,
+        } = addresses;
         let token = token_of(&dir.path().join("profile.toml"), &admin);
         Some(Self {
             child,
@@ -74,6 +81,7 @@ impl Platform {
             client: http_client(),
             functions,
             admin,
+            storage,
             token,
             environment: Vec::new(),
             serve_with,
@@ -289,8 +297,11 @@ impl Platform {
     /// # Panics
     /// When it does not get ready.
     pub async fn restart(&mut self) {
-        (self.child, self.functions, self.admin) =
-            serve(self.dir.path(), self.postgres.as_ref(), &self.serve_with).await;
+        let (child, addresses) = serve(self.dir.path(), self.postgres.as_ref(), &self.serve_with).await;
+        self.child = child;
+        self.functions = addresses.functions;
+        self.admin = addresses.admin;
+        self.storage = addresses.storage;
         self.client = http_client();
         self.environment = vec![("MAYFLY_URL", self.admin.clone()), ("MAYFLY_TOKEN", self.token.clone())];
     }
@@ -337,7 +348,14 @@ async fn send(request: RequestBuilder) -> Reply {
     Reply::read(response).await.expect("the answer is complete")
 }
 
-async fn serve(dir: &Path, postgres: Option<&PostgresDatabase>, with: &ServeWith) -> (Child, String, String) {
+/// Where a server listens.
+struct Addresses {
+    functions: String,
+    admin: String,
+    storage: String,
+}
+
+async fn serve(dir: &Path, postgres: Option<&PostgresDatabase>, with: &ServeWith) -> (Child, Addresses) {
     let log_path = dir.join("server.log");
     let log = File::options()
         .create(true)
@@ -351,6 +369,8 @@ async fn serve(dir: &Path, postgres: Option<&PostgresDatabase>, with: &ServeWith
             "--listen",
             "127.0.0.1:0",
             "--admin",
+            "127.0.0.1:0",
+            "--storage",
             "127.0.0.1:0",
             "--data-dir",
         ])
@@ -380,14 +400,18 @@ async fn serve(dir: &Path, postgres: Option<&PostgresDatabase>, with: &ServeWith
             .unwrap_or_else(|| panic!("no {key} in the ready line: {line}"))
             .to_owned()
     };
-    let (functions, admin) = (address("functions="), address("admin="));
+    let addresses = Addresses {
+        functions: address("functions="),
+        admin: address("admin="),
+        storage: address("storage="),
+    };
     // Reads on, so that the server never writes into a closed pipe; it has promised to print nothing more.
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             eprintln!("the server printed more than its ready line: {line}");
         }
     });
-    (child, functions, admin)
+    (child, addresses)
 }
 
 fn token_of(profile: &Path, admin: &str) -> String {

@@ -184,15 +184,20 @@ async fn a_server_that_cannot_start_says_why() {
         let data: Vec<_> = data.iter().map(String::as_str).collect();
         platform.serve_again(&[&data, more].concat()).await
     };
-    let free = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let free = [
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--storage",
+        "127.0.0.1:0",
+    ];
     let taken = |url: &str| url.trim_start_matches("http://").to_owned();
-    let (functions, admin) = (taken(&platform.functions), taken(&platform.admin));
-    serve(&["--listen", &functions, "--admin", "127.0.0.1:0"])
-        .await
-        .failed(1, "port_in_use");
-    serve(&["--listen", "127.0.0.1:0", "--admin", &admin])
-        .await
-        .failed(1, "port_in_use");
+    for (place, url) in [(1, &platform.functions), (3, &platform.admin), (5, &platform.storage)] {
+        let (mut with, address) = (free, taken(url));
+        with[place] = &address;
+        serve(&with).await.failed(1, "port_in_use");
+    }
     serve(&[&free[..], &["--database", "postgres://nobody@127.0.0.1:1/none"]].concat())
         .await
         .failed(1, "database_unavailable");

@@ -28,6 +28,7 @@ mod reuse;
 mod schedules;
 mod shutdown;
 mod snapshot;
+mod storage;
 mod tidy;
 mod usage;
 mod webhooks;

@@ -14,13 +14,20 @@ on_both_databases!(
 );
 
 /// What clients rely on; a new route is added here too.
-const ROUTES: [&str; 36] = [
+const ROUTES: [&str; 47] = [
+    "DELETE /v1/ns/{ns}/buckets/{bucket}",
+    "DELETE /v1/ns/{ns}/buckets/{bucket}/object",
     "DELETE /v1/ns/{ns}/functions/{name}",
     "DELETE /v1/ns/{ns}/queues/{queue}",
     "DELETE /v1/ns/{ns}/queues/{queue}/messages/{receipt}",
     "DELETE /v1/ns/{ns}/triggers/{name}",
     "GET /v1/invoker",
     "GET /v1/ns/{ns}/artifacts/{digest}",
+    "GET /v1/ns/{ns}/buckets",
+    "GET /v1/ns/{ns}/buckets/{bucket}",
+    "GET /v1/ns/{ns}/buckets/{bucket}/credentials",
+    "GET /v1/ns/{ns}/buckets/{bucket}/object",
+    "GET /v1/ns/{ns}/buckets/{bucket}/objects",
     "GET /v1/ns/{ns}/events",
     "GET /v1/ns/{ns}/events/summary",
     "GET /v1/ns/{ns}/events/{id}",
@@ -36,6 +43,8 @@ const ROUTES: [&str; 36] = [
     "GET /v1/ns/{ns}/usage",
     "GET /v1/ns/{ns}/webhook-secret",
     "HEAD /v1/ns/{ns}/artifacts/{digest}",
+    "POST /v1/ns/{ns}/buckets",
+    "POST /v1/ns/{ns}/buckets/{bucket}/credentials/rotate",
     "POST /v1/ns/{ns}/events/{id}/cancel",
     "POST /v1/ns/{ns}/functions/{name}/dead-letters/purge",
     "POST /v1/ns/{ns}/functions/{name}/dead-letters/redrive",
@@ -48,8 +57,10 @@ const ROUTES: [&str; 36] = [
     "POST /v1/ns/{ns}/triggers/{name}/disable",
     "POST /v1/ns/{ns}/triggers/{name}/enable",
     "POST /v1/ns/{ns}/triggers/{name}/fire",
+    "POST /v1/ns/{ns}/triggers/{name}/notifications",
     "POST /v1/ns/{ns}/webhook-secret/rotate",
     "PUT /v1/ns/{ns}/artifacts/{digest}",
+    "PUT /v1/ns/{ns}/buckets/{bucket}/object",
     "PUT /v1/ns/{ns}/functions/{name}",
 ];
 

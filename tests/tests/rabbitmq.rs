@@ -1,6 +1,7 @@
 //! RabbitMQ as a source: a real broker, its messages given to functions, what becomes of bad ones, and what is said when it
 //! is away.
 
+pub(crate) mod notifications;
 mod raw;
 mod restarts;
 
@@ -40,6 +41,7 @@ async fn play(database: Database) {
     a_trigger_that_is_off_leaves_the_messages(&platform, &broker).await;
     what_is_given_up_goes_to_the_dead_letter_exchange(&platform, &mut broker).await;
     what_is_wrong_is_said_and_mended(&platform, &mut broker).await;
+    notifications::objects_elsewhere_fire_a_function(&platform, &broker).await;
     passwords_are_not_shown(&platform, &broker).await;
     what_cannot_be_a_broker_is_refused(&platform).await;
 }

@@ -1,7 +1,7 @@
 //! Outcomes of events that are told outside: signed, again until they are taken, and to nobody who must not be called.
 //! What goes wrong is in `webhooks/trouble.rs`.
 
-mod received;
+pub(super) mod received;
 mod trouble;
 
 use mayfly_tests::{Answer, Database, Platform, ServeWith, Upstream, eventually, guest, on_both_databases};

@@ -1,11 +1,17 @@
 //! `cargo xtask demo`: the whole road once, on this machine, with everything it writes under `target/demo`.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use crate::lint::cargo;
 use crate::server::Server;
 use crate::summary::Summary;
 use crate::{guests, http, paths, setup};
+
+/// How often, and how many times, the thumbnail is looked for.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+const LOOKS_MAX: u32 = 100;
 
 /// One example and how to call it.
 struct Example {
@@ -51,6 +57,7 @@ pub(crate) fn run(summary: &mut Summary) -> Result<()> {
     summary.part("deploy the examples", || deploy(&server))?;
     summary.part("call them over HTTP", || call(&server))?;
     summary.part("call them with fn invoke", || invoke(&server))?;
+    summary.part("a picture comes into a bucket", || store(&server))?;
     summary.part("what was printed, and what it cost", || look(&server))?;
     summary.part("stop the server", || server.stop())?;
     println!("{NEXT}");
@@ -99,6 +106,47 @@ fn invoke(server: &Server) -> Result<()> {
     Ok(())
 }
 
+/// An object fires a function, which reads it and writes another one.
+fn store(server: &Server) -> Result<()> {
+    let (file, picture) = (
+        paths::guest("photo-thumb"),
+        paths::root().join("tests/pictures/quadrants.jpg"),
+    );
+    let (file, picture) = (file.to_string_lossy(), picture.to_string_lossy());
+    let thumb = paths::target().join("demo/quadrants.png");
+    let thumb = thumb.to_string_lossy();
+    for args in [
+        &["bucket", "create", "photos"][..],
+        &["deploy", &file, "--allow-host", "photos.s3.mayfly.internal"],
+        &[
+            "trigger",
+            "create",
+            "storage",
+            "photo-thumb",
+            "--bucket",
+            "photos",
+            "--prefix",
+            "raw/",
+        ],
+        &["bucket", "put", "photos", &picture, "raw/"],
+    ] {
+        show(&format!("fn {}", args.join(" ")), &server.call(args)?);
+    }
+    for _ in 0..LOOKS_MAX {
+        if server
+            .call(&["bucket", "ls", "photos", "thumbs/"])?
+            .contains("quadrants.png")
+        {
+            break;
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    let get = ["bucket", "get", "photos", "thumbs/quadrants.png", &thumb];
+    show(&format!("fn {}", get.join(" ")), &server.call(&get)?);
+    println!("    it is in {thumb}");
+    Ok(())
+}
+
 fn look(server: &Server) -> Result<()> {
     let logs = server.call(&["logs", "order-total"])?;
     show(
@@ -125,4 +173,4 @@ That was the whole road. Now with a function of your own:
   target/release/fn invocations hello-http      # every call, with what it used
   target/release/fn --help
 
-The sources of the three are in examples/: copy one and change it. README.md says how to build it for wasm.";
+Their sources are in examples/: copy one and change it. README.md says how to build it for wasm.";

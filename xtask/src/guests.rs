@@ -20,7 +20,7 @@ pub(crate) use foreign::python;
 const COMPONENT: &str = "wasm32-wasip2";
 const CORE_MODULE: &str = "wasm32-wasip1";
 
-const EXAMPLES: [Guest; 4] = [
+const EXAMPLES: [Guest; 5] = [
     Guest {
         package: "hello-http",
         target: COMPONENT,
@@ -33,6 +33,11 @@ const EXAMPLES: [Guest; 4] = [
     },
     Guest {
         package: "order-total",
+        target: COMPONENT,
+        shape: Shape::Cdylib,
+    },
+    Guest {
+        package: "photo-thumb",
         target: COMPONENT,
         shape: Shape::Cdylib,
     },

@@ -64,6 +64,8 @@ impl Server {
                 "127.0.0.1:0",
                 "--admin",
                 "127.0.0.1:0",
+                "--storage",
+                "127.0.0.1:0",
                 "--data-dir",
             ])
             .arg(dir.join("data"))

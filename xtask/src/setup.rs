@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{paths, step};
 
 pub(crate) use clang::clang;
-pub(crate) use python::componentize_py;
+pub(crate) use python::{boto3, componentize_py};
 
 /// Components, and the older core modules that the platform turns into components itself.
 const TARGETS: [&str; 2] = ["wasm32-wasip2", "wasm32-wasip1"];

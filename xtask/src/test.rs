@@ -36,6 +36,7 @@ pub(crate) fn run(args: Args, summary: &mut Summary) -> Result<()> {
     )?;
     let postgres = summary.part("Postgres", || services::postgres(args.postgres, args.private_services))?;
     summary.part("RabbitMQ", services::rabbitmq)?;
+    summary.part("boto3, a client of S3", setup::boto3)?;
     let test = || {
         let mut test = cargo();
         test.args(["test", "--release", "--workspace"]);

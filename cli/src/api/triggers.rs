@@ -11,6 +11,7 @@ use super::{Retry, RetryRequest};
 pub(crate) enum NewTrigger<'a> {
     Cron(NewCron<'a>),
     Queue(NewSubscription<'a>),
+    Storage(NewWatch<'a>),
 }
 
 /// One that follows the clock.
@@ -60,6 +61,27 @@ pub(crate) struct NewSubscription<'a> {
     pub(crate) enabled: bool,
 }
 
+/// One that waits for changes of objects.
+#[derive(Debug, Serialize)]
+pub(crate) struct NewWatch<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<&'a str>,
+    pub(crate) function: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bucket: Option<&'a str>,
+    pub(crate) webhook: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) amqp: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue: Option<&'a str>,
+    pub(crate) prefix: &'a str,
+    pub(crate) suffix: &'a str,
+    pub(crate) events: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry: Option<RetryRequest>,
+    pub(crate) enabled: bool,
+}
+
 /// What fires a function.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Trigger {
@@ -81,6 +103,9 @@ pub(crate) struct Trigger {
     /// Why no messages come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state_reason: Option<String>,
+    /// With what notifications prove themselves, of one that was made just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook_secret: Option<String>,
 }
 
 /// What by.
@@ -91,6 +116,8 @@ pub(crate) enum What {
     Cron(Cron),
     /// The messages of a queue.
     Queue(Subscription),
+    /// Changes of objects.
+    Storage(Watch),
     /// Something that only a newer client knows.
     Other(Map<String, Value>),
 }
@@ -123,4 +150,23 @@ pub(crate) struct Subscription {
     pub(crate) window_ms: u64,
     pub(crate) concurrency: u32,
     pub(crate) bisect: bool,
+}
+
+/// Which changes of which objects.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    /// None when any bucket of another storage will do.
+    pub(crate) bucket: Option<String>,
+    /// Where another storage posts its notifications: a path of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook: Option<String>,
+    /// The RabbitMQ broker to which it publishes them, without the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) amqp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue: Option<String>,
+    pub(crate) prefix: String,
+    pub(crate) suffix: String,
+    /// `created` and `removed`; text, so that a newer server can be described.
+    pub(crate) events: Vec<String>,
 }

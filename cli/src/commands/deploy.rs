@@ -96,7 +96,7 @@ async fn deploy(
         Err(error) if error.code() == "artifact_missing" => {}
         result => return result,
     }
-    let progress = output::UploadProgress::start(artifact.size_bytes());
+    let progress = output::Progress::upload(Some(artifact.size_bytes()), "compiling");
     let content = artifact.content(progress.clone())?;
     let uploaded = session
         .client

@@ -5,7 +5,7 @@ mod answer;
 use mayfly_invoker_api::FunctionName;
 use reqwest::StatusCode;
 
-use self::answer::{Document, Sink};
+use self::answer::Document;
 use super::payload::{Data, Payload};
 use crate::api::Invocation;
 use crate::client::{Later, Reply};
@@ -13,6 +13,8 @@ use crate::error::{CliError, ErrorKind};
 use crate::output::{self, Fields};
 use crate::quantity::{bytes_text, ms_text, parse_seconds};
 use crate::session::Session;
+
+pub(super) use self::answer::Sink;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

@@ -1,4 +1,4 @@
-//! What is shown while an upload is under way: nothing, unless somebody is looking.
+//! What is shown while bytes go over the line: nothing, unless somebody is looking.
 
 use std::io::{IsTerminal as _, stderr};
 use std::time::Duration;
@@ -8,33 +8,40 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A bar on standard error while bytes are sent, a spinner after the last one. Clones are the same bar.
+/// A bar on standard error, or a count when nobody knows how many bytes there are; after the last one of an upload, a
+/// spinner. Clones are the same bar.
 #[derive(Debug, Clone)]
-pub(crate) struct UploadProgress {
+pub(crate) struct Progress {
     bar: ProgressBar,
-    size_bytes: u64,
+    /// How many there are, when something is done with them afterwards: what.
+    afterwards: Option<(u64, &'static str)>,
 }
 
-impl UploadProgress {
-    /// A bar for `size_bytes`; invisible when standard error is not a terminal.
-    pub(crate) fn start(size_bytes: u64) -> Self {
-        let target = if stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(size_bytes), target);
-        bar.set_style(style(
-            "uploading {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
-        ));
-        Self { bar, size_bytes }
+impl Progress {
+    /// For bytes that are sent, and for what the server does with them `afterwards`.
+    pub(crate) fn upload(size_bytes: Option<u64>, afterwards: &'static str) -> Self {
+        Self {
+            bar: bar("uploading", size_bytes),
+            afterwards: size_bytes.map(|size_bytes| (size_bytes, afterwards)),
+        }
     }
 
-    /// Counts bytes that were handed to the connection.
+    /// For bytes that are received.
+    pub(crate) fn download(size_bytes: Option<u64>) -> Self {
+        Self {
+            bar: bar("downloading", size_bytes),
+            afterwards: None,
+        }
+    }
+
+    /// Counts bytes that were handed on.
     pub(crate) fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
-        if self.bar.position() >= self.size_bytes {
-            self.bar.set_style(style("{spinner} compiling ({elapsed})"));
+        if let Some((size_bytes, afterwards)) = self.afterwards
+            && self.bar.position() >= size_bytes
+        {
+            self.bar.set_message(afterwards);
+            self.bar.set_style(style("{spinner} {msg} ({elapsed})"));
             self.bar.enable_steady_tick(TICK);
         }
     }
@@ -43,6 +50,22 @@ impl UploadProgress {
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Invisible when standard error is not a terminal.
+fn bar(what: &'static str, size_bytes: Option<u64>) -> ProgressBar {
+    let target = if stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let template = match size_bytes {
+        Some(_) => "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
+        None => "{prefix} {spinner} {binary_bytes} {binary_bytes_per_sec}",
+    };
+    ProgressBar::with_draw_target(size_bytes, target)
+        .with_style(style(template))
+        .with_prefix(what)
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -54,10 +77,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_templates_are_valid() {
-        let progress = UploadProgress::start(10);
-        progress.advance(4);
-        progress.advance(6);
-        progress.clear();
+    fn all_templates_are_valid() {
+        for progress in [
+            Progress::upload(Some(10), "compiling"),
+            Progress::upload(None, "storing"),
+            Progress::download(Some(10)),
+        ] {
+            progress.advance(4);
+            progress.advance(6);
+            progress.clear();
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct EventView {
     function: String,
     /// `queued`, `held` (it waits for the one before it in its order), `leased` (an attempt is under way), `succeeded`, `dead`, `expired` or `cancelled`.
     state: &'static str,
-    /// `http`, `direct`, `cron` or `queue`.
+    /// `http`, `direct`, `cron`, `queue` or `storage`.
     source: &'static str,
     /// The trigger's name, where there is one.
     trigger: Option<String>,

@@ -1,6 +1,7 @@
 //! The admin API: one file per resource, the OpenAPI document made from the handlers themselves.
 
 mod artifacts;
+mod buckets;
 mod dead_letters;
 mod events;
 mod extract;
@@ -12,6 +13,8 @@ mod invoker;
 mod logs;
 mod messages;
 mod metrics;
+mod notifications;
+mod objects;
 mod queues;
 pub(crate) mod token;
 mod triggers;
@@ -28,6 +31,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Json, Router, middleware};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use utoipa::OpenApi;
@@ -42,20 +46,26 @@ use crate::events::Events;
 use crate::ingress::Ingress;
 use crate::problem::{Problem, ProblemDocument};
 use crate::server::Answer;
+use crate::storage::{Keys, Storage};
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct Admin {
-    parts: Parts,
-    ingress: Arc<Ingress>,
-    events: Arc<Events>,
-    stop: CancellationToken,
+    pub(crate) parts: Parts,
+    pub(crate) ingress: Arc<Ingress>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) storage: Storage,
+    pub(crate) keys: Keys,
+    /// Places for notifications that come from outside at once.
+    pub(crate) notifications: Arc<Semaphore>,
+    pub(crate) stop: CancellationToken,
 }
 
 /// The admin listener.
 pub(crate) struct Api {
     router: Router,
     ingress: Arc<Ingress>,
+    storage: Storage,
 }
 
 #[derive(OpenApi)]
@@ -76,13 +86,8 @@ impl utoipa::Modify for Bearer {
 }
 
 impl Api {
-    pub(crate) fn new(parts: Parts, ingress: Arc<Ingress>, events: Arc<Events>, stop: CancellationToken) -> Self {
-        let admin = Admin {
-            parts,
-            ingress: Arc::clone(&ingress),
-            events,
-            stop,
-        };
+    pub(crate) fn new(admin: Admin) -> Self {
+        let (ingress, storage) = (Arc::clone(&admin.ingress), admin.storage.clone());
         let guarded = OpenApiRouter::new()
             .routes(routes!(functions::list::list))
             .routes(routes!(
@@ -112,6 +117,11 @@ impl Api {
             .routes(routes!(queues::purge))
             .routes(routes!(messages::receive))
             .routes(routes!(messages::delete))
+            .routes(routes!(buckets::list, buckets::create))
+            .routes(routes!(buckets::get, buckets::delete))
+            .routes(routes!(buckets::credentials))
+            .routes(routes!(buckets::rotate))
+            .routes(routes!(objects::list))
             .routes(routes!(webhook_secret::get))
             .routes(routes!(webhook_secret::rotate))
             .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
@@ -120,6 +130,7 @@ impl Api {
                 OpenApiRouter::new()
                     .routes(routes!(artifacts::get, artifacts::put))
                     .routes(routes!(invoke::invoke))
+                    .routes(routes!(objects::get, objects::put, objects::delete))
                     .layer(DefaultBodyLimit::disable()),
             )
             .merge(
@@ -130,6 +141,7 @@ impl Api {
             .layer(middleware::from_fn_with_state(admin.clone(), token::require));
         let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
             .merge(guarded)
+            .routes(routes!(notifications::notify))
             .routes(routes!(health::alive))
             .routes(routes!(health::ready))
             .routes(routes!(openapi))
@@ -141,7 +153,11 @@ impl Api {
             })
             .layer(Extension(Arc::new(document)))
             .with_state(admin);
-        Self { router, ingress }
+        Self {
+            router,
+            ingress,
+            storage,
+        }
     }
 }
 
@@ -159,6 +175,7 @@ impl Answer for Api {
 
     async fn quiet(&self) {
         self.ingress.quiet().await;
+        self.storage.quiet().await;
     }
 }
 

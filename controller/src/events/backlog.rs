@@ -54,6 +54,17 @@ impl Backlog {
         Ok(())
     }
 
+    /// Whether so much could wait at all.
+    pub(super) fn can_ever_hold(&self, events: usize, bytes: usize) -> Result<(), String> {
+        if events as u64 > self.events_max || bytes as u64 > self.bytes_max {
+            return Err(format!(
+                "it makes {events} events with {bytes} bytes; at most {} with {} bytes may wait",
+                self.events_max, self.bytes_max
+            ));
+        }
+        Ok(())
+    }
+
     /// So much waits no longer.
     pub(super) fn leave(&self, namespace: &Namespace, events: usize, bytes: usize) {
         if let Some(waiting) = self.lock().get_mut(namespace) {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use mayfly_delivery::RetryPolicy;
 use mayfly_invoker_api::EventId;
 use mayfly_schedule::{Due, Missed as MissedTicks, Schedule, Tz};
 use serde_json::Value;
@@ -19,6 +18,7 @@ use crate::events::Metrics;
 use crate::events::envelope::{CloudEvent, Envelope};
 use crate::events::wakeups::Wakeups;
 use crate::ledger::Trigger;
+use crate::storage::max_age_ms;
 use crate::store::{CronConfig, EventTrigger, Firing, Missed, NewEvent, Store, StoreError, TriggerConfig};
 
 /// Triggers that fire in one transaction.
@@ -175,13 +175,7 @@ impl Scheduler {
     }
 
     async fn max_age_ms(&self, trigger: &EventTrigger) -> Result<i64, StoreError> {
-        if let Some(policy) = trigger.config.retry() {
-            return Ok(policy.max_age_ms());
-        }
-        let version = self.store.function(&trigger.namespace, &trigger.function).await?;
-        Ok(version
-            .map_or(RetryPolicy::default(), |version| version.config.retry)
-            .max_age_ms())
+        max_age_ms(&self.store, trigger).await
     }
 
     fn firing(&self, trigger: &EventTrigger, config: &CronConfig, now_ms: i64, max_age_ms: i64) -> Firing {

@@ -1,12 +1,12 @@
-//! What functions ask the platform over HTTP, without leaving it: `queue.mayfly.internal`.
+//! Messages that functions send over HTTP, without leaving the platform: `queue.mayfly.internal`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use mayfly_invoker_api::{Caller, EventId, QueueName, Services};
+use http_body_util::{BodyExt as _, Limited};
+use mayfly_invoker_api::{Body, Caller, EventId, QueueName};
 use serde_json::json;
 
 use crate::clock::Clock;
@@ -19,29 +19,15 @@ use crate::problem::Problem;
 const ATTRIBUTE_PREFIX: &str = "mayfly-attribute-";
 const DELAY: &str = "mayfly-delay-seconds";
 
-/// The services of this process.
-pub(crate) struct Inside {
+/// Takes messages of functions.
+pub(crate) struct QueueService {
     pub(crate) events: Arc<Events>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-#[async_trait]
-impl Services for Inside {
-    async fn answer(&self, caller: &Caller, service: &str, request: Request<Bytes>) -> Response<Bytes> {
-        let answered = match service {
-            "queue" => self.send(caller, request).await,
-            _ => Err(Problem::new(
-                Code::RouteNotFound,
-                format!("there is no service named '{service}'; there is queue.mayfly.internal"),
-            )),
-        };
-        answered.unwrap_or_else(|problem| problem.response())
-    }
-}
-
-impl Inside {
+impl QueueService {
     /// `POST /QUEUE`: the body is the message.
-    async fn send(&self, caller: &Caller, request: Request<Bytes>) -> Result<Response<Bytes>, Problem> {
+    pub(crate) async fn send(&self, caller: &Caller, request: Request<Body>) -> Result<Response<Bytes>, Problem> {
         if request.method() != Method::POST {
             return Err(Problem::new(Code::MethodNotAllowed, "a message is sent with POST"));
         }
@@ -53,7 +39,14 @@ impl Inside {
                 format!("there is no queue named {shown} in this namespace"),
             )
         })?;
-        let message = message(&request, caller.depth.saturating_add(1))?;
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, MESSAGE_BYTES_MAX).collect().await.map_err(|_| {
+            Problem::new(
+                Code::PayloadTooLarge,
+                format!("a message has at most {MESSAGE_BYTES_MAX} bytes, or its body was cut off"),
+            )
+        })?;
+        let message = message(&head.headers, &body.to_bytes(), caller.depth.saturating_add(1))?;
         let namespace = &caller.target.namespace;
         let sent = self
             .events
@@ -70,14 +63,7 @@ impl Inside {
     }
 }
 
-fn message(request: &Request<Bytes>, depth: u32) -> Result<Message, Problem> {
-    let body = request.body();
-    if body.len() > MESSAGE_BYTES_MAX {
-        return Err(Problem::new(
-            Code::PayloadTooLarge,
-            format!("a message has {} bytes; at most {MESSAGE_BYTES_MAX} may be", body.len()),
-        ));
-    }
+fn message(headers: &HeaderMap, body: &[u8], depth: u32) -> Result<Message, Problem> {
     let body = std::str::from_utf8(body).map_err(|_| {
         Problem::new(
             Code::InvalidParameter,
@@ -85,9 +71,9 @@ fn message(request: &Request<Bytes>, depth: u32) -> Result<Message, Problem> {
         )
     })?;
     Ok(Message {
-        attributes: attributes(request.headers())?,
+        attributes: attributes(headers)?,
         body: body.to_owned(),
-        delay_ms: delay_ms(request.headers())?,
+        delay_ms: delay_ms(headers)?,
         depth,
     })
 }

@@ -10,7 +10,7 @@ use crate::events::Metrics;
 use crate::events::backlog::Backlog;
 use crate::events::wakeups::Wakeups;
 use crate::problem::Problem;
-use crate::store::{Arrival, Store, StoreError};
+use crate::store::{Arrival, NewEvent, Store, StoreError};
 
 /// Events and messages of one transaction; the last ones may go beyond it.
 const BATCH_EVENTS_MAX: usize = 512;
@@ -49,6 +49,15 @@ impl Intake {
             backlog: Arc::clone(&told.backlog),
         };
         (intake, work(receiver, store, told))
+    }
+
+    /// Whether there is room for so many events at once when nothing else waits.
+    ///
+    /// # Errors
+    /// Says why not, for people.
+    pub(crate) fn can_ever_accept(&self, events: &[NewEvent]) -> Result<(), String> {
+        let bytes = events.iter().map(|event| event.payload.len()).sum();
+        self.backlog.can_ever_hold(events.len(), bytes)
     }
 
     /// Accepts what has come to a namespace: it is durable when this returns.

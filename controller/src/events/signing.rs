@@ -19,6 +19,12 @@ use crate::store::Store;
 
 /// Tells such a secret from others, for people and for secret scanners.
 const PREFIX: &str = "whsec_";
+/// How a signature is made.
+const VERSION: &str = "v1,";
+/// How far a sender's clock may be from ours, and how long a message may be under way, in seconds.
+const CLOCK_SECONDS_MAX: i64 = 300;
+/// Signatures of one message that are looked at.
+const SIGNATURES_MAX: usize = 8;
 
 /// What webhooks are signed with. Shown to whoever may use the API, and never logged.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,6 +41,18 @@ impl SigningSecret {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// A secret as it was told.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = BASE64.decode(text.strip_prefix(PREFIX)?).ok()?;
+        bytes.try_into().map(Self).ok()
+    }
+
+    /// Whether `text` is this secret, as it was told. How long that takes tells nothing about it.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        let own = mac(&self.0, &[]).finalize().into_bytes();
+        Self::parse(text).is_some_and(|other| mac(&other.0, &[]).verify_slice(&own).is_ok())
     }
 
     /// As receivers are told it.
@@ -82,11 +100,37 @@ impl SigningSecrets {
     }
 }
 
+/// Whether somebody who knows `secret` has signed this message, and not long ago. The header may hold several signatures.
+pub(crate) fn is_signed(
+    secret: &SigningSecret,
+    (id, timestamp, signatures): (&str, &str, &str),
+    body: &[u8],
+    now_ms: i64,
+) -> bool {
+    let Ok(seconds) = timestamp.parse::<i64>() else {
+        return false;
+    };
+    let age = now_ms.div_euclid(1_000).saturating_sub(seconds);
+    if !(-CLOCK_SECONDS_MAX..=CLOCK_SECONDS_MAX).contains(&age) {
+        return false;
+    }
+    let expected = mac(&secret.0, &[format!("{id}.{seconds}.").as_bytes(), body]);
+    let is_expected = |found: &str| {
+        let code = found.strip_prefix(VERSION).and_then(|found| BASE64.decode(found).ok());
+        code.is_some_and(|code| expected.clone().verify_slice(&code).is_ok())
+    };
+    signatures.split(' ').take(SIGNATURES_MAX).any(is_expected)
+}
+
 fn signature(secret: &[u8], id: &str, seconds: i64, body: &[u8]) -> String {
+    let mac = mac(secret, &[format!("{id}.{seconds}.").as_bytes(), body]);
+    format!("{VERSION}{}", BASE64.encode(mac.finalize().into_bytes()))
+}
+
+fn mac(secret: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
-    mac.update(format!("{id}.{seconds}.").as_bytes());
-    mac.update(body);
-    format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
+    parts.iter().for_each(|part| mac.update(part));
+    mac
 }
 
 /// The secrets of all namespaces; each is made when it is needed first, and is the same for all controllers.
@@ -146,6 +190,40 @@ mod tests {
             br#"{"test": 2432232314}"#,
         );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_signature_is_of_one_message_and_one_moment() {
+        let secret = SigningSecret::from_bytes([7; 32]);
+        let now_ms = 1_700_000_000_500;
+        let signed = signature(&secret.0, "id", 1_700_000_000, b"{}");
+        let is_signed = |id: &str, timestamp: &str, signatures: &str, body: &[u8], later_ms: i64| {
+            is_signed(&secret, (id, timestamp, signatures), body, now_ms + later_ms)
+        };
+        let at = "1700000000";
+        assert!(is_signed("id", at, &signed, b"{}", 0));
+        assert!(is_signed("id", at, &format!("v1,AAAA v2,x {signed}"), b"{}", 299_000));
+        assert!(is_signed("id", at, &signed, b"{}", -300_000));
+        for (id, timestamp, signatures, body, later_ms) in [
+            ("ie", at, signed.as_str(), &b"{}"[..], 0),
+            ("id", "1700000001", &signed, b"{}", 0),
+            ("id", at, &signed, b"{ }", 0),
+            ("id", at, &signed, b"{}", 301_000),
+            ("id", at, &signed, b"{}", -302_000),
+            ("id", "", &signed, b"{}", 0),
+            ("id", "9223372036854775807", &signed, b"{}", 0),
+            ("id", at, "", b"{}", 0),
+            ("id", at, &signed[3..], b"{}", 0),
+        ] {
+            assert!(
+                !is_signed(id, timestamp, signatures, body, later_ms),
+                "{id} {timestamp} {later_ms}"
+            );
+        }
+        let other = SigningSecret::from_bytes([8; 32]);
+        assert!(secret.is(&secret.reveal()));
+        assert!(!secret.is(&other.reveal()) && !secret.is("") && !secret.is("whsec_"));
+        assert_eq!(SigningSecret::parse(&secret.reveal()), Some(secret));
     }
 
     #[test]

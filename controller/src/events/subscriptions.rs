@@ -335,7 +335,7 @@ impl Subscriber {
 pub(super) fn subscription_of(trigger: &EventTrigger) -> Option<&Subscription> {
     match &trigger.config {
         TriggerConfig::Queue(subscription) => Some(subscription),
-        TriggerConfig::Cron(_) => None,
+        TriggerConfig::Cron(_) | TriggerConfig::Storage(_) => None,
     }
 }
 

@@ -25,13 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, Version};
-use mayfly_invoker_api::Body;
+use mayfly_invoker_api::{Body, Services};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Parts;
 use crate::clock::Clock;
 use crate::code::Code;
-use crate::events::{Events, Inside};
+use crate::events::Events;
 use crate::problem::Problem;
 use crate::store::Store;
 
@@ -63,7 +63,8 @@ pub(crate) struct Ingress {
 }
 
 impl Ingress {
-    pub(crate) fn new(parts: &Parts, events: Arc<Events>) -> Self {
+    /// `services` answer what functions ask the platform.
+    pub(crate) fn new(parts: &Parts, events: Arc<Events>, services: Arc<dyn Services>) -> Self {
         let (bounds, clock) = (&parts.bounds, Arc::clone(&parts.clock));
         Self {
             routes: Routes::new(bounds, parts.store.clone()),
@@ -74,14 +75,7 @@ impl Ingress {
                 Arc::clone(&clock),
                 Arc::clone(&events.ids),
             ),
-            dispatcher: Dispatcher::new(
-                bounds,
-                Arc::clone(&parts.invoker),
-                Arc::new(Inside {
-                    events: Arc::clone(&events),
-                    clock: Arc::clone(&clock),
-                }),
-            ),
+            dispatcher: Dispatcher::new(bounds, Arc::clone(&parts.invoker), services),
             store: parts.store.clone(),
             process: parts.process,
             working: WorkingKeys::default(),

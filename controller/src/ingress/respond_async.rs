@@ -229,7 +229,7 @@ impl Ingress {
         };
         let bytes = event.payload.len();
         self.events.reserve(&namespace, bytes)?;
-        let begun = self.store.accept_keyed(request, event, &answer, now_ms).await;
+        let begun = self.store.accept_keyed(request, &[event], &answer, now_ms).await;
         if !matches!(begun, Ok(Begun::First)) {
             self.events.release(&namespace, bytes);
         }

@@ -99,6 +99,8 @@ pub enum Trigger {
     Cron,
     /// A message of a queue, or several.
     Queue,
+    /// A change of an object.
+    Storage,
 }
 
 impl Trigger {
@@ -110,13 +112,14 @@ impl Trigger {
             Self::Direct => "direct",
             Self::Cron => "cron",
             Self::Queue => "queue",
+            Self::Storage => "storage",
         }
     }
 
     /// The trigger of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Http, Self::Direct, Self::Cron, Self::Queue]
+        [Self::Http, Self::Direct, Self::Cron, Self::Queue, Self::Storage]
             .into_iter()
             .find(|trigger| trigger.as_str() == name)
     }

@@ -1,6 +1,6 @@
 //! What can go wrong with stored state. sqlx is only ever the source of an error, never its type.
 
-use mayfly_invoker_api::{Digest, Namespace};
+use mayfly_invoker_api::{BucketName, Digest, Namespace};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,6 +28,9 @@ pub enum StoreError {
     /// Something was to be stored in a namespace that does not exist.
     #[error("there is no namespace '{0}'; create it first")]
     MissingNamespace(Namespace),
+    /// A trigger was to wait for changes of a bucket that does not exist.
+    #[error("there is no bucket named {0} in this namespace")]
+    MissingBucket(BucketName),
     /// A number, or a sum of numbers, does not fit the 63 bits that a column has.
     #[error("{0} is too large to be stored or summed")]
     OutOfRange(&'static str),
@@ -50,7 +53,11 @@ impl StoreError {
     #[must_use]
     pub fn is_about_values(&self) -> bool {
         match self {
-            Self::MissingArtifact(_) | Self::MissingNamespace(_) | Self::OutOfRange(_) | Self::Refused(_) => true,
+            Self::MissingArtifact(_)
+            | Self::MissingNamespace(_)
+            | Self::MissingBucket(_)
+            | Self::OutOfRange(_)
+            | Self::Refused(_) => true,
             Self::Unavailable(_)
             | Self::InvalidUrl(_)
             | Self::TooOldSqlite { .. }

@@ -184,18 +184,17 @@ impl Store {
         Ok(())
     }
 
-    /// Accepts an event and keeps the answer that says so, in one transaction; or says what was answered before.
+    /// Accepts events and keeps the answer that says so, in one transaction; or says what was answered before.
     ///
     /// # Errors
     /// When the database fails; then neither is there.
     pub async fn accept_keyed(
         &self,
         request: KeyedRequest<'_>,
-        event: NewEvent,
+        events: &[NewEvent],
         answer: &KeptAnswer,
         now_ms: i64,
     ) -> Result<Begun, StoreError> {
-        let events = [event];
         let begun = writing!(self, |tx| {
             let taken = sqlx::query(TAKE)
                 .bind(request.namespace.as_str())
@@ -210,7 +209,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             if taken.rows_affected() > 0 {
-                insert_events!(tx, &events[..]);
+                insert_events!(tx, events);
                 Begun::First
             } else {
                 let row: Row = sqlx::query_as(LOOK)

@@ -1,153 +1,13 @@
 //! Triggers, and the ticks of schedules: one event per tick, whatever the number of controllers.
 
-use mayfly_delivery::RetryPolicy;
-use mayfly_invoker_api::{EventId, FunctionName, Namespace, QueueName};
-use serde::{Deserialize, Serialize};
+use mayfly_invoker_api::{BucketName, EventId, FunctionName, Namespace, QueueName};
 
-use super::columns::{from_json, json, parsed, stored};
-use super::events::{NewEvent, insert_events};
+use super::buckets::bucket_row;
+use super::columns::{parsed, stored};
+use super::events::{NewEvent, insert_events, shared};
 use super::pool::{reading, writing};
+use super::trigger_config::{AMQP, MessageSource, StorageSource, StorageWatch, TriggerConfig, source_of_bucket};
 use super::{Store, StoreError};
-use crate::sealing::Sealed;
-
-const CONFIG: &str = "configuration of a trigger";
-
-/// What happens to ticks that nobody was there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Missed {
-    /// Nothing.
-    Skip,
-    /// The last one fires.
-    #[default]
-    One,
-    /// All fire, at most the last hundred.
-    All,
-}
-
-/// When a schedule fires and what it gives to the function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CronConfig {
-    /// As it was written.
-    pub schedule: String,
-    /// Name in the database of time zones.
-    pub timezone: String,
-    /// What happens to ticks that nobody was there for.
-    pub missed: Missed,
-    /// Each tick is late by up to so many seconds, so that not all functions begin at once.
-    pub jitter_seconds: u32,
-    /// The `detail` of the event.
-    pub detail: serde_json::Value,
-    /// In place of the function's own.
-    pub retry: Option<RetryPolicy>,
-}
-
-/// Where messages come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageSource {
-    /// A queue of the trigger's namespace.
-    Queue(QueueName),
-    /// A queue of a RabbitMQ broker.
-    Amqp(AmqpSource),
-}
-
-/// A queue of a RabbitMQ broker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AmqpSource {
-    /// Its URL, with user and password.
-    pub url: Sealed,
-    /// The same as it can be shown.
-    pub shown: String,
-    /// The queue's name there.
-    pub queue: String,
-    /// Where messages go whose events are given up.
-    #[serde(default)]
-    pub dead_letter: Option<AmqpTarget>,
-}
-
-/// Where a message is published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AmqpTarget {
-    /// Empty for the default one, which knows queues by their names.
-    pub exchange: String,
-    /// What the exchange goes by.
-    pub routing_key: String,
-}
-
-impl AmqpSource {
-    /// What its URL is sealed for.
-    #[must_use]
-    pub fn purpose(namespace: &Namespace, trigger: &str) -> String {
-        format!("amqp url of {namespace}/{trigger}")
-    }
-}
-
-/// Which messages a trigger wants, and how it gives them to the function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subscription {
-    /// Where they come from.
-    #[serde(flatten)]
-    pub source: MessageSource,
-    /// Which messages, as a pattern; all without one.
-    pub filter: Option<serde_json::Value>,
-    /// Where a message says what it must be in order with, as `body.customer.id` or `attributes.customer`.
-    pub order_key: Option<String>,
-    /// Messages that are given to the function at once, at most.
-    pub batch: u32,
-    /// How long the first of them may wait for more, in milliseconds.
-    pub window_ms: u32,
-    /// Batches that are under way at once, at most.
-    pub concurrency: u32,
-    /// A batch that failed as a whole comes again in halves.
-    pub bisect: bool,
-    /// In place of the function's own.
-    pub retry: Option<RetryPolicy>,
-}
-
-/// What fires, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TriggerConfig {
-    /// The clock.
-    Cron(CronConfig),
-    /// The messages of a queue.
-    Queue(Subscription),
-}
-
-impl TriggerConfig {
-    /// The name used in the API and in the database.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Cron(_) => "cron",
-            Self::Queue(_) => "queue",
-        }
-    }
-
-    /// In place of the function's own.
-    #[must_use]
-    pub fn retry(&self) -> Option<RetryPolicy> {
-        match self {
-            Self::Cron(config) => config.retry,
-            Self::Queue(subscription) => subscription.retry,
-        }
-    }
-
-    fn to_column(&self) -> Result<String, StoreError> {
-        match self {
-            Self::Cron(config) => json(CONFIG, config),
-            Self::Queue(subscription) => json(CONFIG, subscription),
-        }
-    }
-
-    fn of_columns(kind: &str, config: &str) -> Result<Self, StoreError> {
-        match kind {
-            "cron" => from_json(CONFIG, config).map(Self::Cron),
-            "queue" => from_json(CONFIG, config).map(Self::Queue),
-            _ => Err(StoreError::Corrupt("kind of a trigger")),
-        }
-    }
-}
 
 /// A trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,10 +75,18 @@ impl Store {
     /// When the database fails.
     pub async fn insert_trigger(&self, trigger: &EventTrigger) -> Result<bool, StoreError> {
         const SQL: &str = "INSERT INTO event_trigger \
-             (id, namespace, name, function, kind, config, enabled, created_ms, next_ms, last_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (namespace, name) DO NOTHING";
+             (id, namespace, name, function, kind, config, enabled, created_ms, next_ms, last_ms, source) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (namespace, name) DO NOTHING";
         let config = trigger.config.to_column()?;
         let made = writing!(self, |tx| {
+            if let TriggerConfig::Storage(StorageWatch {
+                source: StorageSource::Bucket(bucket),
+                ..
+            }) = &trigger.config
+                && !bucket_row!(tx, shared(&tx), trigger.namespace, bucket)
+            {
+                return Err(StoreError::MissingBucket(bucket.clone()));
+            }
             sqlx::query(SQL)
                 .bind(trigger.id.as_bytes().as_slice())
                 .bind(trigger.namespace.as_str())
@@ -230,6 +98,7 @@ impl Store {
                 .bind(trigger.created_ms)
                 .bind(trigger.next_ms)
                 .bind(trigger.last_ms)
+                .bind(trigger.config.source())
                 .execute(&mut *tx)
                 .await?
                 .rows_affected()
@@ -278,18 +147,25 @@ impl Store {
         let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
             .bind(namespace.as_str())
             .fetch_all(db))?;
-        let mut subscribers = Vec::new();
-        for row in rows {
-            let trigger = EventTrigger::try_from(row)?;
-            let source = match &trigger.config {
-                TriggerConfig::Queue(subscription) => Some(&subscription.source),
-                TriggerConfig::Cron(_) => None,
-            };
-            if matches!(source, Some(MessageSource::Queue(name)) if name == queue) {
-                subscribers.push(trigger);
+        those(rows, |config| match config {
+            TriggerConfig::Queue(subscription) => {
+                matches!(&subscription.source, MessageSource::Queue(name) if name == queue)
             }
-        }
-        Ok(subscribers)
+            TriggerConfig::Cron(_) | TriggerConfig::Storage(_) => false,
+        })
+    }
+
+    /// The triggers that wait for changes of a bucket's objects, by name; also those that are disabled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn watchers(&self, namespace: &Namespace, bucket: &BucketName) -> Result<Vec<EventTrigger>, StoreError> {
+        const SQL: &str = select_triggers!("WHERE source = $2 AND namespace = $1 ORDER BY name");
+        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL)
+            .bind(namespace.as_str())
+            .bind(source_of_bucket(bucket))
+            .fetch_all(db))?;
+        rows.into_iter().map(EventTrigger::try_from).collect()
     }
 
     /// All triggers that are on and take messages of RabbitMQ.
@@ -297,21 +173,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn amqp_triggers(&self) -> Result<Vec<EventTrigger>, StoreError> {
-        const SQL: &str = select_triggers!("WHERE kind = 'queue' AND enabled = 1 ORDER BY namespace, name");
-        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL).fetch_all(db))?;
-        let triggers = rows.into_iter().map(EventTrigger::try_from);
-        let is_amqp = |trigger: &EventTrigger| {
-            matches!(
-                &trigger.config,
-                TriggerConfig::Queue(Subscription {
-                    source: MessageSource::Amqp(_),
-                    ..
-                })
-            )
-        };
-        triggers
-            .filter(|trigger| trigger.as_ref().map_or(true, is_amqp))
-            .collect()
+        const SQL: &str = select_triggers!("WHERE source = $1 AND enabled = 1 ORDER BY namespace, name");
+        let rows = reading!(self, |db| sqlx::query_as::<_, Row>(SQL).bind(AMQP).fetch_all(db))?;
+        rows.into_iter().map(EventTrigger::try_from).collect()
     }
 
     /// How many triggers a namespace has.
@@ -450,6 +314,14 @@ impl Store {
         });
         Ok(forgotten)
     }
+}
+
+/// The triggers whose configuration is wanted.
+fn those(rows: Vec<Row>, is_wanted: impl Fn(&TriggerConfig) -> bool) -> Result<Vec<EventTrigger>, StoreError> {
+    let triggers = rows.into_iter().map(EventTrigger::try_from);
+    triggers
+        .filter(|trigger| trigger.as_ref().map_or(true, |trigger| is_wanted(&trigger.config)))
+        .collect()
 }
 
 impl TryFrom<Row> for EventTrigger {

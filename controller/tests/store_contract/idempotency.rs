@@ -39,7 +39,7 @@ pub(crate) async fn an_event_and_its_key_are_accepted_together(bed: Bed) {
         bed.store
             .accept_keyed(
                 request,
-                event(number, &hello),
+                &[event(number, &hello)],
                 &answer(u16::try_from(number).unwrap()),
                 now_ms,
             )

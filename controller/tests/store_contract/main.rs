@@ -11,6 +11,8 @@ mod functions;
 mod idempotency;
 mod ledger;
 mod logs;
+mod objects;
+mod objects_model;
 mod ordered;
 mod queue_model;
 mod queues;
@@ -129,6 +131,19 @@ contract! {
     ordered {
         one_event_of_a_key_at_a_time,
         order_holds_whatever_happens,
+    }
+    objects {
+        an_object_and_its_events_come_together,
+        what_was_replaced_or_deleted_leaves_files_to_be_removed,
+        keys_are_listed_in_the_order_of_their_bytes,
+        of_parallel_writers_that_want_to_be_first_one_is,
+        an_upload_becomes_an_object_once,
+        an_upload_that_is_given_up_leaves_nothing,
+        a_bucket_goes_when_it_is_empty,
+        a_bucket_has_one_key,
+    }
+    objects_model {
+        objects_do_as_their_model,
     }
     webhooks {
         whoever_needs_a_secret_first_makes_it,

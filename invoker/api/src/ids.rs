@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 /// Longest name of a function or a namespace, in bytes: a DNS label, so that names can become host names.
 const NAME_BYTES_MAX: usize = 63;
+/// Shortest name of a bucket, in bytes.
+const BUCKET_NAME_BYTES_MIN: usize = 3;
 
 /// Why a name or a digest was refused; the text is a sentence for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +24,7 @@ impl ParseError {
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident) => {
         $(#[$doc])*
         ///
         /// A clone is cheap: every invocation carries it along.
@@ -42,7 +44,7 @@ macro_rules! name_type {
             type Err = ParseError;
 
             fn from_str(text: &str) -> Result<Self, ParseError> {
-                check_name($what, text)?;
+                $check($what, text)?;
                 Ok(Self(text.into()))
             }
         }
@@ -51,7 +53,7 @@ macro_rules! name_type {
             type Error = ParseError;
 
             fn try_from(text: String) -> Result<Self, ParseError> {
-                check_name($what, &text)?;
+                $check($what, &text)?;
                 Ok(Self(text.into()))
             }
         }
@@ -79,18 +81,28 @@ macro_rules! name_type {
 name_type!(
     /// The tenant: owns functions, their usage and their bill.
     Namespace,
-    "namespace"
+    "namespace",
+    check_name
 );
 name_type!(
     /// A function's name, unique inside its namespace.
     FunctionName,
-    "function name"
+    "function name",
+    check_name
 );
 
 name_type!(
     /// A queue's name, unique inside its namespace.
     QueueName,
-    "queue name"
+    "queue name",
+    check_name
+);
+
+name_type!(
+    /// A bucket's name, unique inside its namespace.
+    BucketName,
+    "bucket name",
+    check_bucket_name
 );
 
 impl Namespace {
@@ -112,6 +124,17 @@ fn check_name(what: &str, text: &str) -> Result<(), ParseError> {
     }
     Err(ParseError(format!(
         "{what} must be 1 to {NAME_BYTES_MAX} characters of a-z, 0-9 and '-', and must not start or end with '-'"
+    )))
+}
+
+/// Clients of S3 take no shorter names.
+fn check_bucket_name(what: &str, text: &str) -> Result<(), ParseError> {
+    if check_name(what, text).is_ok() && text.len() >= BUCKET_NAME_BYTES_MIN && !text.starts_with("xn--") {
+        return Ok(());
+    }
+    Err(ParseError(format!(
+        "{what} must be {BUCKET_NAME_BYTES_MIN} to {NAME_BYTES_MAX} characters of a-z, 0-9 and '-', must not start or end with '-', \
+         and must not start with 'xn--'"
     )))
 }
 

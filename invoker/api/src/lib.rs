@@ -20,7 +20,7 @@ pub use code::{CodeCounters, CodeKey, Init, Prepared, SnapshotMode};
 pub use destination::{Destination, Host};
 pub use error::{InvokeError, InvokeErrorKind, PrepareError, PrepareErrorKind};
 pub use gauge::{Gauge, LogEntry, LogStream, Logs, Start};
-pub use ids::{Digest, EventId, FunctionName, InvocationId, Namespace, ParseError, QueueName};
+pub use ids::{BucketName, Digest, EventId, FunctionName, InvocationId, Namespace, ParseError, QueueName};
 pub use invocation::{Body, Input, Invocation, Kind, Limits, Output, Target};
 pub use invoke::{ArtifactSource, Invoke, PoolState};
 pub use isolation::Isolation;

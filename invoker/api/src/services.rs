@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::{Destination, Host, Target};
+use crate::{Body, Destination, Host, Target};
 
 /// Below this domain are the services of the platform. No name server is ever asked for a name in it.
 const DOMAIN: &str = "mayfly.internal";
@@ -24,8 +23,8 @@ pub struct Caller {
 /// Answers what functions ask the platform.
 #[async_trait]
 pub trait Services: Send + Sync {
-    /// Answers a request to `SERVICE.mayfly.internal`, which the function's allow list names.
-    async fn answer(&self, caller: &Caller, service: &str, request: Request<Bytes>) -> Response<Bytes>;
+    /// Answers a request to `SERVICE.mayfly.internal`, which the function's allow list names. Both bodies are streamed.
+    async fn answer(&self, caller: &Caller, service: &str, request: Request<Body>) -> Response<Body>;
 }
 
 impl fmt::Debug for dyn Services {

@@ -12,10 +12,12 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use mayfly_invoker_api::{AllowedHost, Caller, Digest, Gauge, Isolation, Kind, Limits, Services, SnapshotMode, Target};
+use http_body_util::BodyExt as _;
+use mayfly_invoker_api::{
+    AllowedHost, Body, Caller, Digest, Gauge, Isolation, Kind, Limits, Services, SnapshotMode, Target,
+};
 use tokio::time::Instant;
 
 use self::opinion::{destination_of, is_opened, is_public, lets_through};
@@ -50,8 +52,9 @@ pub(super) struct NoServices;
 
 #[async_trait]
 impl Services for NoServices {
-    async fn answer(&self, _caller: &Caller, _service: &str, _request: Request<Bytes>) -> http::Response<Bytes> {
-        http::Response::default()
+    async fn answer(&self, _caller: &Caller, _service: &str, _request: Request<Body>) -> http::Response<Body> {
+        let nothing = http_body_util::Empty::new().map_err(|never| match never {});
+        http::Response::new(nothing.boxed_unsync())
     }
 }
 

@@ -40,17 +40,22 @@ impl Received {
 
     /// As a receiver checks it: which of the signatures is made with `secret`.
     pub(super) fn signed_by(&self, secret: &str) -> Option<usize> {
-        let key = secret.strip_prefix("whsec_").expect("a secret of webhooks");
-        let key = BASE64.decode(key).expect("base64");
-        assert_eq!(key.len(), 32);
         let seconds = self.header("webhook-timestamp").parse::<u64>().expect("a number");
         assert!(now_seconds().abs_diff(seconds) < 300, "it was sent at {seconds}");
-        let message = format!("{}.{seconds}.{}", self.header("webhook-id"), self.body);
-        let wanted = format!("v1,{}", BASE64.encode(hmac_sha256(&key, message.as_bytes())));
+        let wanted = signature(secret, self.header("webhook-id"), seconds, &self.body);
         self.header("webhook-signature")
             .split(' ')
             .position(|signature| signature == wanted)
     }
+}
+
+/// As in Standard Webhooks.
+pub(crate) fn signature(secret: &str, id: &str, seconds: u64, body: &str) -> String {
+    let key = secret.strip_prefix("whsec_").expect("a secret of webhooks");
+    let key = BASE64.decode(key).expect("base64");
+    assert_eq!(key.len(), 32);
+    let message = format!("{id}.{seconds}.{body}");
+    format!("v1,{}", BASE64.encode(hmac_sha256(&key, message.as_bytes())))
 }
 
 /// As in RFC 2104, for keys of at most 64 bytes; not with the library that the server uses.
@@ -65,7 +70,7 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a receiver looks at its own clock")]
-fn now_seconds() -> u64 {
+pub(crate) fn now_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

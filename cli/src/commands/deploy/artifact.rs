@@ -9,7 +9,7 @@ use mayfly_invoker_api::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::CliError;
-use crate::output::UploadProgress;
+use crate::output::Progress;
 
 /// Bytes that are read, hashed and sent at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -62,7 +62,7 @@ impl LocalArtifact {
     /// `file_not_found` when the file has gone since.
     pub(super) fn content(
         &self,
-        progress: UploadProgress,
+        progress: Progress,
     ) -> Result<impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static, CliError> {
         let file = File::open(&self.path).map_err(|cause| CliError::unreadable(self.path.display(), &cause))?;
         // Blocks for the moment of a read; the only other task waits for exactly these bytes.

@@ -15,7 +15,7 @@ const COLLECTED_BYTES_MAX: usize = 64 << 20;
 
 /// Takes the bytes of an answer.
 #[derive(Debug)]
-pub(super) enum Sink {
+pub(in crate::commands) enum Sink {
     /// Keeps them for a document.
     Collect(Vec<u8>),
     /// Shows them to a person.
@@ -29,7 +29,7 @@ pub(super) enum Sink {
 
 impl Sink {
     /// For a document or for standard output, whatever that is.
-    pub(super) fn new(collect: bool) -> Self {
+    pub(in crate::commands) fn new(collect: bool) -> Self {
         if collect {
             Self::Collect(Vec::new())
         } else if output::stdout_is_terminal() {
@@ -46,7 +46,7 @@ impl Sink {
     ///
     /// # Errors
     /// When they cannot be printed, or are too many to be kept.
-    pub(super) fn take(&mut self, chunk: &[u8]) -> Result<(), CliError> {
+    pub(in crate::commands) fn take(&mut self, chunk: &[u8]) -> Result<(), CliError> {
         match self {
             Self::Pipe => output::bytes(chunk),
             Self::Screen { escaper, last_byte } => {
@@ -71,7 +71,7 @@ impl Sink {
     ///
     /// # Errors
     /// When it cannot be printed.
-    pub(super) fn finish(self) -> Result<Vec<u8>, CliError> {
+    pub(in crate::commands) fn finish(self) -> Result<Vec<u8>, CliError> {
         match self {
             Self::Pipe => Ok(Vec::new()),
             Self::Screen { escaper, last_byte } => {

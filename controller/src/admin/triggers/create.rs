@@ -10,15 +10,19 @@ use mayfly_invoker_api::{FunctionName, Namespace, QueueName};
 
 use super::view::TriggerView;
 use super::wanted::{NewSource, NewTrigger, Wanted, What, cron, subscription};
+use super::watch::{NewStorage, watch};
 use super::{NAME_CHARS_MAX, changed};
 use crate::admin::Admin;
+use crate::admin::buckets::find as find_bucket;
 use crate::admin::extract::{Document, InNamespace, invalid_parameter};
+use crate::admin::notifications;
 use crate::admin::queues::find;
 use crate::code::Code;
-use crate::config::{SUBSCRIBERS_MAX, TRIGGERS_MAX};
+use crate::config::{SUBSCRIBERS_MAX, TRIGGERS_MAX, WATCHERS_MAX};
+use crate::events::SigningSecret;
 use crate::problem::{Problem, ProblemDocument};
 use crate::sealing::Seal;
-use crate::store::{AmqpSource, CronConfig, EventTrigger, MessageSource, Subscription, TriggerConfig};
+use crate::store::{AmqpSource, CronConfig, EventTrigger, MessageSource, StorageSource, Subscription, TriggerConfig};
 
 /// Makes a trigger.
 #[utoipa::path(post, path = "/v1/ns/{ns}/triggers",
@@ -35,6 +39,7 @@ pub(crate) async fn create(
     let wanted: Wanted = match new {
         NewTrigger::Cron(new) => cron(new)?,
         NewTrigger::Queue(new) => subscription(new)?,
+        NewTrigger::Storage(new) => watch(new)?,
     };
     let now_ms = admin.parts.clock.unix_ms();
     let own = admin.ingress.routes.of(&namespace, &wanted.function).await?.retry;
@@ -50,6 +55,7 @@ pub(crate) async fn create(
     let name = wanted
         .name
         .unwrap_or_else(|| default_name(&wanted.function, wanted.what.kind(), &id.to_string()));
+    let mut secret = None;
     let (config, next_ms) = match wanted.what {
         What::Cron { timing, config } => {
             let next_ms = timing
@@ -61,6 +67,11 @@ pub(crate) async fn create(
         What::Queue(source, new) => {
             let source = kept(&admin, &namespace, &name, source).await?;
             (TriggerConfig::Queue(new.with(source, retry)), None)
+        }
+        What::Storage(source, new) => {
+            let (source, shown) = kept_storage(&admin, &namespace, &name, source).await?;
+            secret = shown;
+            (TriggerConfig::Storage(new.with(source, retry)), None)
         }
     };
     let trigger = EventTrigger {
@@ -88,7 +99,46 @@ pub(crate) async fn create(
     {
         take_waiting(&admin, &trigger.namespace, queue);
     }
-    Ok((StatusCode::CREATED, Json(trigger.into())))
+    let view = TriggerView::from(trigger).with_secret(secret);
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// Where objects change, as it is kept; and the secret that other storages are told. A bucket of ours must be there, and has
+/// only so many triggers.
+async fn kept_storage(
+    admin: &Admin,
+    namespace: &Namespace,
+    trigger: &str,
+    source: NewStorage,
+) -> Result<(StorageSource, Option<SigningSecret>), Problem> {
+    let seal = &admin.parts.seal;
+    match source {
+        NewStorage::Bucket(bucket) => {
+            find_bucket(admin, namespace, &bucket).await?;
+            if admin.parts.store.watchers(namespace, &bucket).await?.len() >= WATCHERS_MAX {
+                return Err(invalid_parameter(format!(
+                    "changes of a bucket fire at most {WATCHERS_MAX} triggers"
+                )));
+            }
+            Ok((StorageSource::Bucket(bucket), None))
+        }
+        NewStorage::Webhook => {
+            let random = admin.parts.random.secret();
+            let secret = random.map(SigningSecret::from_bytes).map_err(not_sealed)?;
+            let purpose = notifications::purpose(namespace, trigger);
+            let sealed = seal.seal(&purpose, &secret.reveal()).map_err(not_sealed)?;
+            Ok((StorageSource::Webhook(sealed), Some(secret)))
+        }
+        NewStorage::Amqp { url, queue } => {
+            let purpose = AmqpSource::purpose(namespace, trigger);
+            Ok((StorageSource::Amqp(sealed(seal, &purpose, &url, queue)?), None))
+        }
+    }
+}
+
+fn not_sealed(error: std::io::Error) -> Problem {
+    tracing::error!(%error, "a secret could not be encrypted");
+    Problem::new(Code::Internal, "the secret could not be encrypted")
 }
 
 /// Where messages come from, as it is kept; a queue of ours must be there.
@@ -122,10 +172,7 @@ async fn kept(
 
 /// The source as it is kept: whoever reads the database or asks the API does not learn the password.
 fn sealed(seal: &Seal, purpose: &str, url: &AMQPUri, queue: String) -> Result<AmqpSource, Problem> {
-    let sealed = seal.seal(purpose, &url.to_string()).map_err(|error| {
-        tracing::error!(%error, "a URL could not be encrypted");
-        Problem::new(Code::Internal, "the URL could not be encrypted")
-    })?;
+    let sealed = seal.seal(purpose, &url.to_string()).map_err(not_sealed)?;
     let (scheme, authority) = (&url.scheme, &url.authority);
     Ok(AmqpSource {
         url: sealed,

@@ -3,6 +3,7 @@
 pub(super) mod create;
 mod view;
 mod wanted;
+mod watch;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -25,7 +26,7 @@ use view::TriggerView;
 const NAME_CHARS_MAX: usize = 63;
 
 /// One page of triggers, by name.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Triggers {
     triggers: Vec<TriggerView>,
     /// Give this as `after` for the next page; null on the last one.
@@ -51,7 +52,7 @@ pub(crate) struct Page {
 
 #[derive(Deserialize)]
 pub(super) struct NameInPath {
-    name: String,
+    pub(super) name: String,
 }
 
 /// Lists the triggers.
@@ -93,7 +94,7 @@ pub(super) async fn get(
     let trigger = find(&admin, &namespace, &path.name).await?;
     let waiting = match trigger.config {
         TriggerConfig::Queue(_) => Some(admin.parts.store.count_waiting(&lane_of(&trigger)).await?),
-        TriggerConfig::Cron(_) => None,
+        TriggerConfig::Cron(_) | TriggerConfig::Storage(_) => None,
     };
     let mut view = view(&admin, trigger);
     view.waiting = waiting;
@@ -174,7 +175,7 @@ pub(super) async fn fire(
     let trigger = find(&admin, &namespace, &path.name).await?;
     let TriggerConfig::Cron(config) = &trigger.config else {
         return Err(invalid_parameter(format!(
-            "{} fires when a message comes; send one to its queue",
+            "only schedules are fired by hand; {} fires when something comes to its queue or bucket",
             trigger.name
         )));
     };
@@ -199,7 +200,7 @@ async fn switch(admin: &Admin, namespace: &Namespace, name: &str, enabled: bool)
                     .next_ms(admin.parts.clock.unix_ms(), trigger.created_ms)
                     .filter(|_| enabled)
             }
-            TriggerConfig::Queue(_) => None,
+            TriggerConfig::Queue(_) | TriggerConfig::Storage(_) => None,
         };
         admin
             .parts
@@ -218,6 +219,7 @@ fn changed(admin: &Admin) {
     admin.events.scheduler.look_again();
     admin.events.subscriptions.forget();
     admin.events.sources.look_again();
+    admin.storage.watchers.forget();
 }
 
 async fn find(admin: &Admin, namespace: &Namespace, name: &str) -> Result<EventTrigger, Problem> {

@@ -6,17 +6,17 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::admin::extract::time;
-use crate::events::Condition;
-use crate::store::{EventTrigger, MessageSource, Missed, TriggerConfig};
+use crate::events::{Condition, SigningSecret};
+use crate::store::{EventTrigger, MessageSource, Missed, ObjectChange, StorageSource, TriggerConfig};
 
-/// A trigger.
-#[derive(Debug, Serialize, ToSchema)]
+/// A trigger. Without a Debug form: the answer that has made one may hold a secret.
+#[derive(Serialize, ToSchema)]
 #[schema(as = Trigger)]
 pub(crate) struct TriggerView {
     name: String,
     namespace: String,
     function: String,
-    /// `cron` or `queue`.
+    /// `cron`, `queue` or `storage`.
     kind: &'static str,
     #[serde(flatten)]
     what: What,
@@ -33,6 +33,9 @@ pub(crate) struct TriggerView {
     /// Why no messages come.
     #[serde(skip_serializing_if = "Option::is_none")]
     state_reason: Option<String>,
+    /// Only in the answer that has made it: with this secret, notifications prove themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_secret: Option<String>,
 }
 
 /// What fires it.
@@ -72,6 +75,22 @@ enum What {
         concurrency: u32,
         bisect: bool,
     },
+    /// The objects of a bucket.
+    Storage {
+        /// Null when notifications of another storage are taken whatever their bucket.
+        bucket: Option<String>,
+        /// Where another storage posts its notifications: a path of this API.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        webhook: Option<String>,
+        /// The RabbitMQ broker to which another storage publishes them, without the password, and the queue.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        amqp: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+        prefix: String,
+        suffix: String,
+        events: Vec<ObjectChange>,
+    },
 }
 
 impl From<EventTrigger> for TriggerView {
@@ -107,6 +126,27 @@ impl From<EventTrigger> for TriggerView {
                     bisect: subscription.bisect,
                 }
             }
+            TriggerConfig::Storage(watch) => {
+                let (mut bucket, mut webhook, mut broker) = (watch.other_bucket, None, None);
+                match watch.source {
+                    StorageSource::Bucket(own) => bucket = Some(own.to_string()),
+                    StorageSource::Webhook(_) => {
+                        let (namespace, name) = (&trigger.namespace, &trigger.name);
+                        webhook = Some(format!("/v1/ns/{namespace}/triggers/{name}/notifications"));
+                    }
+                    StorageSource::Amqp(source) => broker = Some((source.shown, source.queue)),
+                }
+                let (amqp, queue) = broker.unzip();
+                What::Storage {
+                    bucket,
+                    webhook,
+                    amqp,
+                    queue,
+                    prefix: watch.prefix,
+                    suffix: watch.suffix,
+                    events: watch.changes,
+                }
+            }
         };
         Self {
             name: trigger.name,
@@ -120,11 +160,18 @@ impl From<EventTrigger> for TriggerView {
             waiting: None,
             state: None,
             state_reason: None,
+            webhook_secret: None,
         }
     }
 }
 
 impl TriggerView {
+    /// With what is told once.
+    pub(super) fn with_secret(mut self, secret: Option<SigningSecret>) -> Self {
+        self.webhook_secret = secret.map(|secret| secret.reveal());
+        self
+    }
+
     /// What the server that is asked knows of its consumer.
     pub(super) fn with_condition(mut self, condition: Option<&Condition>) -> Self {
         self.state = condition.map(Condition::as_str);

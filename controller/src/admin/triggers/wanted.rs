@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::watch::{NewStorage, NewWatch};
 use crate::admin::extract::invalid_parameter;
 use crate::code::Code;
 use crate::config::{
@@ -28,6 +29,8 @@ pub(crate) enum NewTrigger {
     Cron(NewCron),
     /// The messages of a queue.
     Queue(NewSubscription),
+    /// The objects of a bucket.
+    Storage(NewWatch),
 }
 
 /// A trigger that follows the clock.
@@ -149,7 +152,7 @@ fn nothing() -> Value {
     Value::Object(serde_json::Map::new())
 }
 
-fn yes() -> bool {
+pub(super) fn yes() -> bool {
     true
 }
 
@@ -173,6 +176,7 @@ pub(super) struct Wanted {
 pub(super) enum What {
     Cron { timing: Timing, config: CronConfig },
     Queue(NewSource, Box<NewSubscription>),
+    Storage(NewStorage, Box<NewWatch>),
 }
 
 /// Where messages are to come from.
@@ -190,12 +194,13 @@ impl What {
         match self {
             Self::Cron { .. } => "cron",
             Self::Queue(..) => "queue",
+            Self::Storage(..) => "storage",
         }
     }
 }
 
 /// A trigger's name follows the rules of a function's.
-fn checked_name(name: Option<String>) -> Result<Option<String>, Problem> {
+pub(super) fn checked_name(name: Option<String>) -> Result<Option<String>, Problem> {
     let Some(name) = name else { return Ok(None) };
     match name.parse::<FunctionName>() {
         Ok(_) => Ok(Some(name)),
@@ -280,17 +285,7 @@ pub(super) fn subscription(mut new: NewSubscription) -> Result<Wanted, Problem> 
 
 /// A broker and a queue of it, as far as can be said without asking it: it may be away at the moment.
 fn amqp_source(text: &str, new: &mut NewSubscription) -> Result<NewSource, Problem> {
-    if text.len() > AMQP_URL_BYTES_MAX {
-        return Err(invalid_parameter(format!(
-            "the URL of a broker has at most {AMQP_URL_BYTES_MAX} bytes"
-        )));
-    }
-    // What is wrong with it is not said in its own words: they may hold the password.
-    let url: AMQPUri = text
-        .parse()
-        .map_err(|_| invalid_parameter("amqp must be the URL of a broker, as amqp://USER:PASSWORD@HOST:5672/%2f"))?;
     let queue = std::mem::take(&mut new.queue);
-    let is_name = |name: &str| name.len() <= AMQP_NAME_BYTES_MAX && !name.chars().any(char::is_control);
     let dead_letter = match (new.dead_letter_exchange.take(), new.dead_letter_routing_key.take()) {
         (None, None) => None,
         (None, Some(_)) => {
@@ -306,10 +301,8 @@ fn amqp_source(text: &str, new: &mut NewSubscription) -> Result<NewSource, Probl
     let names = dead_letter
         .iter()
         .flat_map(|target| [&target.exchange, &target.routing_key]);
-    if queue.is_empty() || !is_name(&queue) || !names.into_iter().all(|name| is_name(name)) {
-        return Err(invalid_parameter(format!(
-            "names of RabbitMQ have up to {AMQP_NAME_BYTES_MAX} bytes and no control characters, and a queue has one"
-        )));
+    if !names.into_iter().all(|name| is_amqp_name(name)) {
+        return Err(no_amqp_name());
     }
     // It would come back at once, for ever.
     if dead_letter
@@ -319,10 +312,37 @@ fn amqp_source(text: &str, new: &mut NewSubscription) -> Result<NewSource, Probl
         return Err(invalid_parameter("a queue cannot be its own dead-letter queue"));
     }
     Ok(NewSource::Amqp {
-        url: Box::new(url),
+        url: broker(text, &queue)?,
         queue,
         dead_letter,
     })
+}
+
+/// The URL of a broker, for a queue of it.
+pub(super) fn broker(text: &str, queue: &str) -> Result<Box<AMQPUri>, Problem> {
+    if text.len() > AMQP_URL_BYTES_MAX {
+        return Err(invalid_parameter(format!(
+            "the URL of a broker has at most {AMQP_URL_BYTES_MAX} bytes"
+        )));
+    }
+    if queue.is_empty() || !is_amqp_name(queue) {
+        return Err(no_amqp_name());
+    }
+    // What is wrong with it is not said in its own words: they may hold the password.
+    let url = text
+        .parse()
+        .map_err(|_| invalid_parameter("amqp must be the URL of a broker, as amqp://USER:PASSWORD@HOST:5672/%2f"))?;
+    Ok(Box::new(url))
+}
+
+fn is_amqp_name(name: &str) -> bool {
+    name.len() <= AMQP_NAME_BYTES_MAX && !name.chars().any(char::is_control)
+}
+
+fn no_amqp_name() -> Problem {
+    invalid_parameter(format!(
+        "names of RabbitMQ have up to {AMQP_NAME_BYTES_MAX} bytes and no control characters, and a queue has one"
+    ))
 }
 
 fn at_most(name: &str, found: u32, least: u32, most: u32) -> Result<(), Problem> {

@@ -24,7 +24,8 @@ use crate::config::{AMQP_MESSAGE_BYTES_MAX, RETENTION_SECONDS_MAX};
 use crate::events::envelope::Envelope;
 use crate::events::filter::{Filters, OrderPath, document};
 use crate::ledger::Trigger;
-use crate::store::{AmqpSource, Arrival, EventTrigger, Lane, NewEvent, Subscription};
+use crate::storage::{max_age_ms, notification_events};
+use crate::store::{AmqpSource, Arrival, EventTrigger, Lane, NewEvent, StorageWatch, Subscription};
 
 /// How long a broker may take to answer to what is asked of it.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -40,6 +41,8 @@ const PREFETCH_MIN: u16 = 64;
 const PREFETCH_MAX: u16 = 256;
 /// Bodies of messages that become events in one transaction, in bytes; the last one may go beyond it.
 const AT_ONCE_BYTES_MAX: usize = 8 << 20;
+/// Notifications that are taken in one transaction: each may become many events.
+const NOTIFICATIONS_AT_ONCE_MAX: usize = 1;
 /// Between two looks whether there is room again.
 const ROOM_PAUSE: Duration = Duration::from_millis(200);
 /// After so long without room the messages that are here go back to the broker, whose patience has an end, too.
@@ -53,8 +56,16 @@ const REASON_CHARS_MAX: usize = 256;
 pub(super) struct Consumer {
     pub(super) shared: Arc<Shared>,
     pub(super) trigger: EventTrigger,
-    pub(super) subscription: Subscription,
+    pub(super) taken: Taken,
     pub(super) source: AmqpSource,
+}
+
+/// What the messages are to the trigger.
+pub(super) enum Taken {
+    /// What the function is given.
+    Messages(Subscription),
+    /// What another storage says of its objects.
+    Notifications(StorageWatch),
 }
 
 /// Why no messages are taken at the moment, for people.
@@ -123,7 +134,7 @@ impl Consumer {
         };
         let mut messages = subscribed?;
         self.is(Condition::Connected);
-        let look_every = self.outstanding_max().div_ceil(2).min(PREFETCH_MAX.into()) as usize;
+        let look_every = self.at_once_max();
         let mut accepted = 0;
         loop {
             let Some(first) = stop.run_until_cancelled(messages.next()).await else {
@@ -187,7 +198,10 @@ impl Consumer {
         channel
             .queue_declare(queue.as_str().into(), passive, FieldTable::default())
             .await?;
-        let prefetch = u16::try_from(self.outstanding_max()).unwrap_or(u16::MAX);
+        let prefetch = match self.taken {
+            Taken::Messages(_) => u16::try_from(self.outstanding_max()).unwrap_or(u16::MAX),
+            Taken::Notifications(_) => PREFETCH_MIN,
+        };
         let prefetch = prefetch.clamp(PREFETCH_MIN, PREFETCH_MAX);
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let tag = format!("mayfly.{}", self.trigger.id);
@@ -196,7 +210,7 @@ impl Consumer {
             tag.into(),
             BasicConsumeOptions {
                 // Two servers that take turns would not know whose message was first.
-                exclusive: self.subscription.order_key.is_some(),
+                exclusive: self.order_path().is_some(),
                 ..BasicConsumeOptions::default()
             },
             FieldTable::default(),
@@ -208,9 +222,13 @@ impl Consumer {
     async fn take(&self, batch: Vec<Delivery>, from: &str, stop: &CancellationToken) -> Result<bool, Trouble> {
         let now_ms = self.shared.clock.unix_ms();
         let mut filters = Filters::new();
-        if let Some(pattern) = &self.subscription.filter {
+        if let Taken::Messages(Subscription {
+            filter: Some(pattern), ..
+        }) = &self.taken
+        {
             filters.add(0, pattern).map_err(Trouble)?;
         }
+        let max_age_ms = self.max_age_ms().await?;
         let (mut events, mut refused, mut last) = (Vec::with_capacity(batch.len()), Vec::new(), None);
         for mut delivery in batch {
             let bytes = delivery.data.len();
@@ -224,16 +242,24 @@ impl Consumer {
                 continue;
             }
             let body = Bytes::from(std::mem::take(&mut delivery.data));
-            match self.event(&delivery, body, from, &filters, now_ms) {
-                Ok(Some(event)) => {
-                    if delivery.redelivered {
+            let made = match &self.taken {
+                Taken::Messages(subscription) => self
+                    .event((subscription, &filters), &delivery, body, from, (now_ms, max_age_ms))
+                    .map(|event| event.into_iter().collect()),
+                Taken::Notifications(watch) => {
+                    notification_events((&self.trigger, watch), &body, (now_ms, max_age_ms), &self.shared.ids)
+                        .and_then(|events| self.shared.intake.can_ever_accept(&events).map(|()| events))
+                }
+            };
+            match made {
+                // None of it, if nobody wants it.
+                Ok(made) => {
+                    for event in made.iter().filter(|_| delivery.redelivered) {
                         tracing::info!(event = %event.id, trigger = self.trigger.name,
                             "the broker has delivered this message before: if it was accepted then, this event is a duplicate");
                     }
-                    events.push(event);
+                    events.extend(made);
                 }
-                // Nobody wants it.
-                Ok(None) => {}
                 Err(reason) => {
                     refused.push((delivery, reason));
                     continue;
@@ -288,11 +314,11 @@ impl Consumer {
     /// The event that a message becomes; `None` if the trigger does not want it.
     fn event(
         &self,
+        (subscription, filters): (&Subscription, &Filters),
         delivery: &Delivery,
         body: Bytes,
         from: &str,
-        filters: &Filters,
-        now_ms: i64,
+        (now_ms, max_age_ms): (i64, i64),
     ) -> Result<Option<NewEvent>, String> {
         let mut shape = AmqpShape::of(delivery, from);
         shape.properties.body_size = body.len() as u64;
@@ -300,12 +326,7 @@ impl Consumer {
         if !filters.is_empty() && filters.matching(&document(&attributes, &text))?.is_empty() {
             return Ok(None);
         }
-        let order_path = self
-            .subscription
-            .order_key
-            .as_deref()
-            .and_then(|path| OrderPath::parse(path).ok());
-        let order_key = order_path.and_then(|path| path.of(&attributes, &text));
+        let order_key = self.order_path().and_then(|path| path.of(&attributes, &text));
         Ok(Some(NewEvent {
             id: self.shared.ids.event(now_ms),
             namespace: self.trigger.namespace.clone(),
@@ -315,22 +336,54 @@ impl Consumer {
             trigger: Some(self.trigger.name.clone()),
             created_ms: now_ms,
             due_ms: now_ms,
-            expires_ms: now_ms.saturating_add(i64::from(RETENTION_SECONDS_MAX) * 1_000),
+            expires_ms: now_ms.saturating_add(max_age_ms),
             depth: 0,
             order_key,
-            envelope: Envelope::of_amqp(shape, self.subscription.retry).to_text(),
+            envelope: Envelope::of_amqp(shape, subscription.retry).to_text(),
             payload: body,
         }))
     }
 
+    fn order_path(&self) -> Option<OrderPath> {
+        let Taken::Messages(subscription) = &self.taken else {
+            return None;
+        };
+        OrderPath::parse(subscription.order_key.as_deref()?).ok()
+    }
+
+    /// How old an event may become.
+    async fn max_age_ms(&self) -> Result<i64, Trouble> {
+        match &self.taken {
+            Taken::Messages(_) => Ok(i64::from(RETENTION_SECONDS_MAX) * 1_000),
+            Taken::Notifications(_) => {
+                let max_age_ms = max_age_ms(&self.shared.store, &self.trigger).await;
+                max_age_ms.map_err(|error| Trouble(error.to_string()))
+            }
+        }
+    }
+
+    /// Messages that become events in one transaction.
+    fn at_once_max(&self) -> usize {
+        match self.taken {
+            Taken::Messages(_) => self.outstanding_max().div_ceil(2).min(PREFETCH_MAX.into()) as usize,
+            Taken::Notifications(_) => NOTIFICATIONS_AT_ONCE_MAX,
+        }
+    }
+
     fn outstanding_max(&self) -> u32 {
-        let batch = self.subscription.batch;
-        let wanted = batch.saturating_mul(self.subscription.concurrency).saturating_mul(2);
+        let Taken::Messages(Subscription { batch, concurrency, .. }) = self.taken else {
+            return OUTSTANDING_MAX;
+        };
+        let wanted = batch.saturating_mul(concurrency).saturating_mul(2);
         wanted.clamp(batch, OUTSTANDING_MAX.max(batch.saturating_mul(2)))
     }
 
     /// Waits until there is room for more, but not for ever; `false` at `stop`.
     async fn has_room(&self, stop: &CancellationToken) -> Result<bool, Trouble> {
+        // Events of notifications wait with all others of the function; the namespace's backlog is their bound.
+        if matches!(self.taken, Taken::Notifications(_)) {
+            return Ok(!stop.is_cancelled());
+        }
         let lane = Lane::of(
             &self.trigger.namespace,
             &self.trigger.function,

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Ids};
 use crate::config::AMQP_CONSUMERS_MAX;
-use crate::events::amqp::consumer::Consumer;
+use crate::events::amqp::consumer::{Consumer, Taken};
 use crate::events::intake::Intake;
 use crate::sealing::Seal;
-use crate::store::{AmqpSource, EventTrigger, MessageSource, Store, StoreError, Subscription, TriggerConfig};
+use crate::store::{AmqpSource, EventTrigger, Store, StoreError, TriggerConfig};
 
 pub(super) use message::{AmqpShape, document};
 pub(crate) use publisher::Publication;
@@ -168,7 +168,7 @@ impl Sources {
         }
         for (id, trigger) in wanted {
             let full = running.len() >= AMQP_CONSUMERS_MAX;
-            if let (Entry::Vacant(vacant), Some((subscription, source))) = (running.entry(id), source_of(&trigger)) {
+            if let (Entry::Vacant(vacant), Some((taken, source))) = (running.entry(id), source_of(&trigger)) {
                 if full {
                     let reason = format!("this server has {AMQP_CONSUMERS_MAX} consumers already, as many as it may");
                     self.shared.is(id, Condition::Failing(reason));
@@ -176,8 +176,8 @@ impl Sources {
                 }
                 let consumer = Consumer {
                     shared: Arc::clone(&self.shared),
-                    subscription: subscription.clone(),
-                    source: source.clone(),
+                    taken,
+                    source,
                     trigger: trigger.clone(),
                 };
                 let stop = CancellationToken::new();
@@ -196,12 +196,12 @@ async fn end(consumer: Running) {
     }
 }
 
-fn source_of(trigger: &EventTrigger) -> Option<(&Subscription, &AmqpSource)> {
-    let TriggerConfig::Queue(subscription) = &trigger.config else {
-        return None;
+/// What a trigger takes from RabbitMQ, and from where.
+fn source_of(trigger: &EventTrigger) -> Option<(Taken, AmqpSource)> {
+    let taken = match &trigger.config {
+        TriggerConfig::Queue(subscription) => Taken::Messages(subscription.clone()),
+        TriggerConfig::Storage(watch) => Taken::Notifications(watch.clone()),
+        TriggerConfig::Cron(_) => return None,
     };
-    match &subscription.source {
-        MessageSource::Amqp(source) => Some((subscription, source)),
-        MessageSource::Queue(_) => None,
-    }
+    Some((taken, trigger.config.amqp()?.clone()))
 }

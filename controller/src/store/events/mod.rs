@@ -15,7 +15,6 @@ use bytes::Bytes;
 use mayfly_invoker_api::{EventId, FunctionName, Namespace, WebhookUrl};
 use sqlx::AssertSqlSafe;
 
-use self::ordered::{KeyLocks as _, OrderedKey};
 use super::batch::{pieces, values};
 use super::columns::{parsed, stored};
 use super::messages::{NewMessage, insert_messages};
@@ -28,7 +27,7 @@ pub use claim::{ClaimedEvent, FirstDue, LaneDue};
 pub use lane::Lane;
 pub(super) use new::insert_events;
 pub use new::{Arrival, NewEvent};
-pub(super) use ordered::{lock_keys_of, release_next};
+pub(in crate::store) use ordered::{KeyLocks, OrderedKey, lock_keys_of, owned, release_next, shared};
 pub use settle::{FailedAttempt, Outcome, Settlement, StoredResult};
 pub use state::EventState;
 pub use undelivered::Redrive;

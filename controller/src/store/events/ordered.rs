@@ -11,6 +11,7 @@ use super::NewEvent;
 
 /// Tells our locks in a Postgres database from those of others.
 const LOCK_CLASS: i32 = 0x6d61_7966;
+const OBJECT_LOCK_CLASS: i32 = LOCK_CLASS + 1;
 
 /// An order key in a lane, as the columns have them.
 pub(in crate::store) type OrderedKey = (String, String);
@@ -23,6 +24,13 @@ pub(in crate::store) trait KeyLocks {
     /// Waits for each of the keys, until the transaction ends. Before any row is changed: else two transactions could wait
     /// for each other.
     async fn lock_keys(&mut self, keys: impl Iterator<Item = &OrderedKey>) -> Result<(), sqlx::Error>;
+
+    /// The same for keys of objects. They are locked before keys of events.
+    async fn lock_objects(&mut self, keys: impl Iterator<Item = &OrderedKey>) -> Result<(), sqlx::Error>;
+
+    /// What is written behind a query so that its rows stay until the transaction ends; and so that nobody else can.
+    const SHARED: &'static str;
+    const OWNED: &'static str;
 }
 
 impl KeyLocks for Transaction<'_, Sqlite> {
@@ -32,6 +40,13 @@ impl KeyLocks for Transaction<'_, Sqlite> {
     async fn lock_keys(&mut self, _keys: impl Iterator<Item = &OrderedKey>) -> Result<(), sqlx::Error> {
         Ok(())
     }
+
+    async fn lock_objects(&mut self, _keys: impl Iterator<Item = &OrderedKey>) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    const SHARED: &'static str = "";
+    const OWNED: &'static str = "";
 }
 
 impl KeyLocks for Transaction<'_, Postgres> {
@@ -39,26 +54,39 @@ impl KeyLocks for Transaction<'_, Postgres> {
 
     async fn lock_keys(&mut self, keys: impl Iterator<Item = &OrderedKey>) -> Result<(), sqlx::Error> {
         // Some keys share a lock, because the server's table of locks has an end.
-        let locks: BTreeSet<i32> = keys.map(lock_of).collect();
-        for lock in locks {
-            sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
-                .bind(LOCK_CLASS)
-                .bind(lock)
-                .execute(&mut **self)
-                .await?;
-        }
-        Ok(())
+        let locks = keys.map(|key| lock_of(key) >> 8).collect();
+        lock_all(self, LOCK_CLASS, locks).await
     }
+
+    async fn lock_objects(&mut self, keys: impl Iterator<Item = &OrderedKey>) -> Result<(), sqlx::Error> {
+        // A transaction has not many of them, so these can be told apart better.
+        let locks = keys.map(lock_of).collect();
+        lock_all(self, OBJECT_LOCK_CLASS, locks).await
+    }
+
+    const SHARED: &'static str = " FOR KEY SHARE";
+    const OWNED: &'static str = " FOR UPDATE";
 }
 
-/// The same in every process.
+async fn lock_all(tx: &mut Transaction<'_, Postgres>, class: i32, locks: BTreeSet<i32>) -> Result<(), sqlx::Error> {
+    for lock in locks {
+        sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
+            .bind(class)
+            .bind(lock)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The same in every process: 16 bits.
 fn lock_of((lane, key): &OrderedKey) -> i32 {
     let digest = Sha256::new()
         .chain_update(lane)
         .chain_update([0])
         .chain_update(key)
         .finalize();
-    i32::from(digest[0])
+    i32::from(u16::from_be_bytes([digest[0], digest[1]]))
 }
 
 /// By key, which of `events` have it.
@@ -135,6 +163,16 @@ macro_rules! lock_keys_of {
 }
 
 pub(in crate::store) use {held_among, lock_keys_of, release_next};
+
+/// [`KeyLocks::SHARED`] of the database of a statement.
+pub(in crate::store) fn shared<Of: KeyLocks>(_statement_of: &Of) -> &'static str {
+    Of::SHARED
+}
+
+/// [`KeyLocks::OWNED`] of the database of a statement.
+pub(in crate::store) fn owned<Of: KeyLocks>(_statement_of: &Of) -> &'static str {
+    Of::OWNED
+}
 
 pub(in crate::store) fn release_sql<Of: KeyLocks>(_statement_of: &Of) -> String {
     format!(

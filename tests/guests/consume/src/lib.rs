@@ -1,5 +1,7 @@
-//! Takes messages of a queue and does what each says: mostly it is told to somebody outside of the platform. So what really
-//! ran, and in which order, is known without asking the platform.
+//! Takes messages of a queue, or changes of objects. It does what each message says: mostly it is told to somebody outside of
+//! the platform. So what really ran, and in which order, is known without asking the platform.
+
+mod objects;
 
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ const SHOWN_BYTES_MAX: usize = 64 << 10;
 handler!(consume);
 
 async fn consume(event: Value, context: Context) -> Result<Value, Error> {
+    if event["Records"][0]["eventSource"] == "aws:s3" {
+        objects::follow(&event).await?;
+    }
     let mut failures = Vec::new();
     for message in messages(&event)? {
         let wish: Value = serde_json::from_slice(&message.body).unwrap_or_default();
