@@ -151,7 +151,10 @@ async fn a_function_sends_only_what_it_may(platform: &mut Platform) {
             json!({"do": "send", "queue": "next", "bytes": (256 << 10) + 1}),
             "payload_too_large",
         ),
-        (json!({"do": "send", "queue": "next", "bytes": 2 << 20}), "not_sent"),
+        (
+            json!({"do": "send", "queue": "next", "bytes": 2 << 20}),
+            "payload_too_large",
+        ),
         (
             json!({"do": "send", "queue": "next", "delay": 901}),
             "invalid_parameter",
