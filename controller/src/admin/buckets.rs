@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mayfly_invoker_api::{BucketName, Namespace};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::admin::Admin;
-use crate::admin::extract::{Document, InNamespace, Params, invalid_parameter, page_rows, time};
+use crate::admin::extract::{Document, InNamespace, PageByName, Params, invalid_parameter, page_rows, time};
 use crate::code::Code;
 use crate::config::BUCKETS_MAX;
 use crate::problem::{Problem, ProblemDocument};
@@ -59,16 +59,6 @@ pub(crate) struct Credentials {
     access_key_id: String,
     secret_access_key: String,
     created_at: String,
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Page {
-    /// Rows of this page.
-    limit: Option<u32>,
-    /// The name after which this page begins.
-    after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,12 +124,12 @@ pub(super) async fn create(
 /// Lists the buckets.
 #[utoipa::path(get, path = "/v1/ns/{ns}/buckets",
     operation_id = "list_buckets", security(("bearer" = [])),
-    params(("ns" = String, Path, description = "Namespace"), Page),
+    params(("ns" = String, Path, description = "Namespace"), PageByName),
     responses((status = 200, body = Buckets), (status = 400, body = ProblemDocument)))]
 pub(super) async fn list(
     State(admin): State<Admin>,
     InNamespace(namespace): InNamespace,
-    Params(page): Params<Page>,
+    Params(page): Params<PageByName>,
 ) -> Result<Json<Buckets>, Problem> {
     let limit = page_rows(page.limit, 100)?;
     let after: Option<BucketName> = page

@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http::request::Parts;
 use mayfly_invoker_api::{FunctionName, Namespace};
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::admin::Admin;
 use crate::code::Code;
@@ -21,6 +22,17 @@ pub(crate) struct NamedFunction(pub(crate) Namespace, pub(crate) FunctionName);
 
 /// A query string.
 pub(crate) struct Params<T>(pub(crate) T);
+
+/// Which page of what is listed by name.
+#[derive(Debug, serde::Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageByName {
+    /// Rows of this page.
+    pub(crate) limit: Option<u32>,
+    /// The name after which this page begins.
+    pub(crate) after: Option<String>,
+}
 
 /// A JSON body.
 pub(crate) struct Document<T>(pub(crate) T);

@@ -17,7 +17,7 @@ use crate::admin::triggers::NameInPath;
 use crate::body::{self, ReadError};
 use crate::code::Code;
 use crate::config::{KEY_CHARS_MAX, KEY_KEPT, NOTIFICATION_BYTES_MAX};
-use crate::events::{SigningSecret, is_signed};
+use crate::events::{Reserved, SigningSecret, is_signed};
 use crate::problem::{Problem, ProblemDocument};
 use crate::storage::{max_age_ms, notification_events};
 use crate::store::{
@@ -112,7 +112,7 @@ async fn accept(
         head: "[]".to_owned(),
         body: serde_json::to_vec(&notified).unwrap_or_default(),
     };
-    let reserved = admin.storage.reserve(&trigger.namespace, events.clone())?;
+    let reserved = Reserved::new(&admin.events, &trigger.namespace, events.clone())?;
     let namespace = trigger.namespace.clone();
     let transaction = async move {
         let request = KeyedRequest {
@@ -127,7 +127,7 @@ async fn accept(
         let is_first = *begun == Begun::First;
         move |_: &NewEvent| is_first
     };
-    match admin.storage.change(reserved, (), transaction, made).await? {
+    match reserved.change((), transaction, made).await? {
         Begun::First => Ok(notified),
         Begun::Answered(before) => {
             tracing::info!(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::Admin;
-use crate::admin::extract::{Document, InNamespace, Params, invalid_parameter, page_rows, time};
+use crate::admin::extract::{Document, InNamespace, PageByName, Params, invalid_parameter, page_rows, time};
 use crate::admin::triggers::lane_of;
 use crate::code::Code;
 use crate::config::{MESSAGE_DELAY_SECONDS_MAX, QUEUES_MAX, RETENTION_SECONDS_MAX};
@@ -93,16 +93,6 @@ pub(crate) struct Purged {
     messages: u64,
     /// Messages that waited for triggers, once for each.
     events: u64,
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Page {
-    /// Rows of this page.
-    limit: Option<u32>,
-    /// The name after which this page begins.
-    after: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -229,12 +219,12 @@ fn checked(new: &NewQueue) -> Result<QueueConfig, Problem> {
 /// Lists the queues.
 #[utoipa::path(get, path = "/v1/ns/{ns}/queues",
     operation_id = "list_queues", security(("bearer" = [])),
-    params(("ns" = String, Path, description = "Namespace"), Page),
+    params(("ns" = String, Path, description = "Namespace"), PageByName),
     responses((status = 200, body = Queues), (status = 400, body = ProblemDocument)))]
 pub(super) async fn list(
     State(admin): State<Admin>,
     InNamespace(namespace): InNamespace,
-    Params(page): Params<Page>,
+    Params(page): Params<PageByName>,
 ) -> Result<Json<Queues>, Problem> {
     let limit = page_rows(page.limit, 100)?;
     let after: Option<QueueName> = page

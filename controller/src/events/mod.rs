@@ -20,6 +20,7 @@ mod inside;
 mod intake;
 mod judgement;
 mod metrics;
+mod reserved;
 mod settling;
 mod signing;
 mod subscriptions;
@@ -56,14 +57,11 @@ pub(crate) use filter::{Filters, OrderPath};
 pub(crate) use inside::QueueService;
 pub(crate) use intake::Intake;
 pub(crate) use metrics::Metrics;
+pub(crate) use reserved::Reserved;
 pub(crate) use signing::is_signed;
 pub use signing::{SigningSecret, SigningSecrets};
 pub(crate) use subscriptions::{Message, Subscriptions, no_queue};
 pub(crate) use wakeups::Wakeups;
-
-fn payload_bytes(events: &[NewEvent]) -> usize {
-    events.iter().map(|event| event.payload.len()).sum()
-}
 
 /// More than any controller goes by what it knew of a queue's triggers.
 const LATE_MESSAGES_PAUSE: Duration = Duration::from_secs(2);
@@ -184,24 +182,6 @@ impl Events {
     /// It was not accepted after all.
     pub(crate) fn release(&self, namespace: &Namespace, bytes: usize) {
         self.backlog.leave(namespace, 1, bytes);
-    }
-
-    /// The same of events that come with a change of something else, in its transaction.
-    pub(crate) fn reserve_all(&self, namespace: &Namespace, events: &[NewEvent]) -> Result<(), Problem> {
-        self.backlog.enter(namespace, events.len(), payload_bytes(events))
-    }
-
-    /// The change was not made, or not all of it.
-    pub(crate) fn release_all(&self, namespace: &Namespace, events: &[NewEvent]) {
-        self.backlog.leave(namespace, events.len(), payload_bytes(events));
-    }
-
-    /// The change was made, and with it these events.
-    pub(crate) fn have_arrived(&self, events: &[NewEvent]) {
-        self.metrics.accepted(events);
-        for event in events {
-            self.wakeups.wake(event.lane(), event.due_ms);
-        }
     }
 
     /// Stops an event that runs here; one that runs elsewhere is stopped by the controller that runs it.

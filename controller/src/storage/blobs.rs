@@ -1,24 +1,29 @@
 //! The bytes of objects: files with names of their own, written once and never changed. What a client calls its object
 //! never becomes a path.
 
-use std::collections::{BTreeMap, VecDeque};
+mod owner;
+mod reading;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::Checksum;
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, BufWriter};
+use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::store::{Blob, BlobId};
+
+pub(super) use reading::{read, slices};
 
 /// Bytes that are collected before they are written, and that are read at once.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -30,10 +35,6 @@ const TIME_MAX: Duration = Duration::from_hours(12);
 const FREE_BYTES_MIN: u64 = 128 << 20;
 /// Bytes between two looks at that.
 const LOOK_BYTES: u64 = 64 << 20;
-/// What is said when as many files are open as may be.
-pub(super) const BUSY: &str = "too many objects are written and read at the moment";
-/// The file that says to which database the folder belongs.
-const OWNER: &str = "owner";
 
 /// The folder of all objects of an installation. Which file belongs to which object is the store's knowledge.
 #[derive(Debug)]
@@ -51,8 +52,6 @@ pub(super) enum ReceiveError {
     TooLarge,
     /// The client paused for too long, or took too long altogether.
     TooSlow,
-    /// As many files are open as may be.
-    Busy,
     /// They were cut off, or are not what was signed.
     Broken(s3s::StdError),
     /// The disk.
@@ -90,6 +89,11 @@ impl Drop for Unclaimed {
 }
 
 impl Received {
+    /// As S3 tells an object or a part that came in one piece from others: the MD5 of its bytes, in hex digits.
+    pub(super) fn etag(&self) -> String {
+        self.md5.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// It belongs to an object, or will: whoever looks for files without one finds it if not.
     pub(super) fn keep(&mut self) {
         self.file.path = None;
@@ -105,7 +109,7 @@ impl BlobFolder {
         for first in 0..=u8::MAX {
             std::fs::create_dir_all(dir.join(format!("{first:02x}")))?;
         }
-        check_owner(dir, installation)?;
+        owner::check(dir, installation)?;
         std::fs::File::open(dir)?.sync_all()?;
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::File::open(parent)?.sync_all()?;
@@ -123,10 +127,10 @@ impl BlobFolder {
         let _ = self.open_files.acquire_many(self.open_files_max).await;
     }
 
-    /// Leave to open a file.
+    /// Leave to open a file; the error is `ResourceBusy` when as many are open as may be.
     fn leave(&self) -> io::Result<OwnedSemaphorePermit> {
         let leave = Arc::clone(&self.open_files).try_acquire_owned();
-        leave.map_err(|_| io::Error::new(io::ErrorKind::QuotaExceeded, BUSY))
+        leave.map_err(|_| io::ErrorKind::ResourceBusy.into())
     }
 
     fn check_room(&self) -> io::Result<()> {
@@ -154,9 +158,7 @@ impl BlobFolder {
         bytes_max: u64,
         mut checksums: ChecksumHasher,
     ) -> Result<Received, ReceiveError> {
-        let _leave = Arc::clone(&self.open_files)
-            .try_acquire_owned()
-            .map_err(|_| ReceiveError::Busy)?;
+        let _leave = self.leave()?;
         self.check_room()?;
         let path = self.path(id);
         let file = File::options().write(true).create_new(true).open(&path).await?;
@@ -259,34 +261,6 @@ impl BlobFolder {
     }
 }
 
-/// To another database belong other objects: whoever cleaned up after its ones would delete these.
-fn check_owner(dir: &Path, installation: &str) -> io::Result<()> {
-    let path = dir.join(OWNER);
-    match std::fs::read_to_string(&path) {
-        Ok(owner) if owner.trim() == installation => Ok(()),
-        Ok(_) => Err(foreign()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            for first in 0..=u8::MAX {
-                if std::fs::read_dir(dir.join(format!("{first:02x}")))?.next().is_some() {
-                    return Err(foreign());
-                }
-            }
-            // Whole or not there, also if another server does the same at this moment: with the same words.
-            let new = dir.join(format!("{OWNER}.{}", std::process::id()));
-            std::fs::write(&new, installation)?;
-            std::fs::File::open(&new)?.sync_all()?;
-            std::fs::rename(&new, &path)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn foreign() -> io::Error {
-    io::Error::other(
-        "it holds the objects of another database; give each database a folder of its own with --objects-dir",
-    )
-}
-
 /// A file that is read.
 #[derive(Debug)]
 pub(super) struct OpenBlob {
@@ -305,93 +279,18 @@ impl Copied {
     }
 }
 
-/// A part of a file that is to be read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slice {
-    pub(super) blob: BlobId,
-    pub(super) from: u64,
-    pub(super) bytes: u64,
-}
-
-/// Where `range` of these files, one behind the other, lies.
-pub(super) fn slices(blobs: &[Blob], range: std::ops::Range<u64>) -> VecDeque<Slice> {
-    let (mut slices, mut start) = (VecDeque::new(), 0);
-    for blob in blobs {
-        let end = start + blob.bytes;
-        let (from, to) = (range.start.max(start), range.end.min(end));
-        if from < to {
-            slices.push_back(Slice {
-                blob: blob.id,
-                from: from - start,
-                bytes: to - from,
-            });
-        }
-        start = end;
-    }
-    slices
-}
-
-/// Reads what is in `slices`. The first file is open already, so that it is known to be there.
-pub(super) fn read(
-    folder: Arc<BlobFolder>,
-    first: Option<OpenBlob>,
-    slices: VecDeque<Slice>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    struct Reading {
-        folder: Arc<BlobFolder>,
-        next_file: Option<OpenBlob>,
-        slices: VecDeque<Slice>,
-        current: Option<(OpenBlob, u64)>,
-    }
-    let reading = Reading {
-        folder,
-        next_file: first,
-        slices,
-        current: None,
-    };
-    stream::try_unfold(reading, |mut reading| async move {
-        if reading.current.is_none() {
-            let Some(slice) = reading.slices.pop_front() else {
-                return Ok(None);
-            };
-            let mut file = match reading.next_file.take() {
-                Some(file) => file,
-                None => reading.folder.open_blob(slice.blob).await?,
-            };
-            file.file.seek(io::SeekFrom::Start(slice.from)).await?;
-            reading.current = Some((file, slice.bytes));
-        }
-        let Some((mut file, left)) = reading.current.take() else {
-            return Ok(None);
-        };
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-        let mut bytes = BytesMut::with_capacity(most);
-        let read = (&mut file.file).take(most as u64).read_buf(&mut bytes).await?;
-        if read == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "a file of an object is shorter than it was",
-            ));
-        }
-        let left = left - read as u64;
-        if left > 0 {
-            reading.current = Some((file, left));
-        }
-        Ok(Some((bytes.freeze(), reading)))
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use futures_util::TryStreamExt as _;
+    use futures_util::stream;
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
 
-    fn open(dir: &Path) -> io::Result<BlobFolder> {
+    pub(super) fn open(dir: &Path) -> io::Result<BlobFolder> {
         BlobFolder::open(dir, "this one", 2)
     }
 
-    fn id(number: u8) -> BlobId {
+    pub(super) fn id(number: u8) -> BlobId {
         BlobId::from_bytes([number; 16])
     }
 
@@ -404,29 +303,14 @@ mod tests {
         )
     }
 
-    async fn receive(folder: &BlobFolder, number: u8, text: &[&'static str]) -> Result<Received, ReceiveError> {
+    pub(super) async fn receive(
+        folder: &BlobFolder,
+        number: u8,
+        text: &[&'static str],
+    ) -> Result<Received, ReceiveError> {
         folder
             .receive(id(number), pieces(text), 10, ChecksumHasher::default())
             .await
-    }
-
-    #[tokio::test]
-    async fn any_range_over_any_number_of_files_reads_what_is_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = Arc::new(open(dir.path()).unwrap());
-        let mut blobs = Vec::new();
-        for (number, text) in [(1, "abc"), (2, ""), (3, "defgh")] {
-            let mut received = receive(&folder, number, &[text]).await.unwrap();
-            received.keep();
-            blobs.push(received.blob);
-        }
-        for from in 0..=8_usize {
-            for to in from..=8 {
-                let slices = slices(&blobs, from as u64..to as u64);
-                let read: Vec<Bytes> = read(Arc::clone(&folder), None, slices).try_collect().await.unwrap();
-                assert_eq!(read.concat(), "abcdefgh".as_bytes()[from..to], "{from}..{to}");
-            }
-        }
     }
 
     #[tokio::test]
@@ -476,25 +360,12 @@ mod tests {
             folder.open_blob(id(1)).await.unwrap(),
             folder.open_blob(id(1)).await.unwrap(),
         );
-        assert_eq!(folder.open_blob(id(1)).await.unwrap_err().to_string(), BUSY);
-        assert!(matches!(receive(&folder, 2, &["x"]).await, Err(ReceiveError::Busy)));
+        let busy = folder.open_blob(id(1)).await.unwrap_err();
+        assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
+        let refused = receive(&folder, 2, &["x"]).await;
+        assert!(matches!(refused, Err(ReceiveError::Io(error)) if error.kind() == io::ErrorKind::ResourceBusy));
         drop(first);
         drop(second);
         receive(&folder, 2, &["x"]).await.unwrap();
-    }
-
-    #[test]
-    fn the_objects_of_another_database_are_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        open(dir.path()).unwrap();
-        open(dir.path()).unwrap();
-        let other = BlobFolder::open(dir.path(), "other", 2).unwrap_err().to_string();
-        assert!(other.contains("--objects-dir"), "{other}");
-        // Nor if nobody knows whose they are.
-        std::fs::remove_file(dir.path().join(OWNER)).unwrap();
-        open(dir.path()).unwrap();
-        std::fs::remove_file(dir.path().join(OWNER)).unwrap();
-        std::fs::write(dir.path().join("07").join("x"), "").unwrap();
-        assert!(open(dir.path()).is_err());
     }
 }

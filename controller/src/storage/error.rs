@@ -4,7 +4,7 @@ use std::io;
 
 use s3s::{S3Error, S3ErrorCode};
 
-use super::blobs::{BUSY, ReceiveError};
+use super::blobs::ReceiveError;
 use super::s3::TOO_SLOW;
 use crate::code::Code;
 use crate::config::OBJECT_BYTES_MAX;
@@ -69,8 +69,11 @@ impl From<Problem> for StorageError {
 
 impl From<io::Error> for StorageError {
     fn from(error: io::Error) -> Self {
-        if error.to_string() == BUSY {
-            return Self::new(S3ErrorCode::SlowDown, BUSY);
+        if error.kind() == io::ErrorKind::ResourceBusy {
+            return Self::new(
+                S3ErrorCode::SlowDown,
+                "too many objects are written and read at the moment",
+            );
         }
         if matches!(
             error.kind(),
@@ -95,7 +98,6 @@ impl From<ReceiveError> for StorageError {
                 S3ErrorCode::RequestTimeout,
                 "the body came with too long a pause, or for too long",
             ),
-            ReceiveError::Busy => Self::new(S3ErrorCode::SlowDown, BUSY),
             ReceiveError::Broken(error) => {
                 let text = error.to_string();
                 // s3s says this in words only.

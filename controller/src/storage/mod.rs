@@ -25,15 +25,14 @@ use self::order::Order;
 use crate::Parts;
 use crate::clock::{Clock, Ids};
 use crate::events::Events;
-use crate::problem::Problem;
-use crate::store::{NewEvent, Store, StoreError};
+use crate::store::Store;
 
 pub use blobs::BlobFolder;
 pub(crate) use changes::{Watchers, max_age_ms};
 pub(crate) use error::StorageError;
 pub(crate) use inside::Inside;
 pub(crate) use list::{Listed, Page};
-pub(crate) use notifications::{OTHER_BUCKET_BYTES_MAX, events_of as notification_events};
+pub(crate) use notifications::{OTHER_BUCKET_BYTES_MAX, notification_events};
 pub(crate) use objects::{Content, NewObject};
 pub(crate) use s3::{Keys, ShownKey, StorageDoor};
 
@@ -79,64 +78,5 @@ impl Storage {
     /// Waits until no object is written or read any more.
     pub(crate) async fn quiet(&self) {
         self.blobs.quiet().await;
-    }
-
-    /// Counts the events that follow from a change, or says that there are too many.
-    pub(crate) fn reserve(&self, namespace: &Namespace, events: Vec<NewEvent>) -> Result<Reserved, Problem> {
-        self.events.reserve_all(namespace, &events)?;
-        Ok(Reserved {
-            all: Arc::clone(&self.events),
-            namespace: namespace.clone(),
-            events,
-        })
-    }
-
-    /// Makes a change with the events that follow from it; `made` says of each whether it has come into the table. It goes on
-    /// when whoever asked for it has gone away: else it could be made, and nobody would know that there is an event to be
-    /// delivered. `turn` is held until it has ended.
-    pub(crate) async fn change<T: Send + 'static, M: FnMut(&NewEvent) -> bool>(
-        &self,
-        mut reserved: Reserved,
-        turn: impl Send + 'static,
-        transaction: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-        made: impl FnOnce(&T) -> M + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let changing = tokio::spawn(async move {
-            let ended = transaction.await;
-            if let Ok(ended) = &ended {
-                reserved.have_arrived(made(ended));
-            }
-            drop((reserved, turn));
-            ended
-        });
-        let ended = changing.await.map_err(|error| {
-            tracing::error!(%error, "a change of an object did not end well");
-            StorageError::Problem(Problem::new(crate::code::Code::Internal, "the change was not made"))
-        })?;
-        Ok(ended?)
-    }
-}
-
-/// Events that are counted as waiting, although they are not there yet. Those that do not come are counted no longer when
-/// this is dropped.
-pub(crate) struct Reserved {
-    all: Arc<Events>,
-    namespace: Namespace,
-    events: Vec<NewEvent>,
-}
-
-impl Reserved {
-    fn have_arrived(&mut self, mut made: impl FnMut(&NewEvent) -> bool) {
-        let (arrived, not): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
-            .into_iter()
-            .partition(|event| made(event));
-        self.events = not;
-        self.all.have_arrived(&arrived);
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.all.release_all(&self.namespace, &self.events);
     }
 }

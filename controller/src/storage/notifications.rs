@@ -87,7 +87,7 @@ impl Record {
 ///
 /// # Errors
 /// Says what is wrong, for people; then none of it is taken.
-pub(crate) fn events_of(
+pub(crate) fn notification_events(
     (trigger, watch): (&EventTrigger, &StorageWatch),
     text: &[u8],
     (now_ms, max_age_ms): (i64, i64),
@@ -166,7 +166,7 @@ mod tests {
             last_ms: None,
         };
         let ids = Ids::new([7; 6]);
-        let events = events_of((&trigger, watch), text, (1_700_000_000_000, 1_000), &ids)?;
+        let events = notification_events((&trigger, watch), text, (1_700_000_000_000, 1_000), &ids)?;
         let payload = |event: &NewEvent| serde_json::from_slice(&event.payload).unwrap();
         Ok(events.iter().map(payload).collect())
     }

@@ -14,6 +14,7 @@ use super::changes::Change;
 use super::error::StorageError;
 use super::{Scope, Storage};
 use crate::config::{OBJECT_BYTES_MAX, OBJECT_KEY_BYTES_MAX};
+use crate::events::Reserved;
 use crate::store::{
     Blob, BlobId, Bucket, Changed, Condition, ContentId, NewEvent, ObjectMeta, ObjectPath, Removal, StoredObject,
 };
@@ -124,7 +125,7 @@ impl Storage {
         mut received: Received,
         name: &'static str,
     ) -> Result<StoredObject, StorageError> {
-        let etag: String = received.md5.iter().map(|byte| format!("{byte:02x}")).collect();
+        let etag = received.etag();
         let blob = received.blob;
         let put = Put {
             key,
@@ -155,7 +156,7 @@ impl Storage {
             at_ms: object.modified_ms,
         };
         let events = self.watchers.events(scope, change).await?;
-        let reserved = self.reserve(&scope.namespace, events.clone())?;
+        let reserved = Reserved::new(&self.events, &scope.namespace, events.clone())?;
         keep();
         let (store, stored, blobs, condition) = (self.store.clone(), object.clone(), put.blobs, put.new.condition);
         let files: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
@@ -164,7 +165,7 @@ impl Storage {
             let is_done = *changed == Changed::Done;
             move |_: &NewEvent| is_done
         };
-        let refused = match self.change(reserved, turn, transaction, made).await? {
+        let refused = match reserved.change(turn, transaction, made).await? {
             Changed::Done => return Ok(object),
             Changed::NoBucket => StorageError::no_bucket(),
             Changed::ConditionFailed => StorageError::unmet(),
@@ -307,7 +308,7 @@ impl Storage {
             all_events.extend_from_slice(&events);
             removals.push(Removal { key, condition, events });
         }
-        let reserved = self.reserve(&scope.namespace, all_events)?;
+        let reserved = Reserved::new(&self.events, &scope.namespace, all_events)?;
         let (store, namespace, bucket) = (self.store.clone(), scope.namespace.clone(), scope.bucket.clone());
         let transaction = async move {
             let ended = store.delete_objects(&namespace, &bucket, &removals, now_ms).await?;
@@ -321,7 +322,7 @@ impl Storage {
                 .collect();
             move |event: &NewEvent| events.contains(&event.id)
         };
-        let (_, ended) = self.change(reserved, turn, transaction, made).await?;
+        let (_, ended) = reserved.change(turn, transaction, made).await?;
         let unmet = |_: Changed| StorageError::unmet();
         Ok(ended.into_iter().map(|ended| ended.map_err(unmet)).collect())
     }

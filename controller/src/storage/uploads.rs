@@ -8,6 +8,7 @@ use super::changes::Change;
 use super::error::StorageError;
 use super::{Scope, Storage};
 use crate::config::{PART_BYTES_MIN, PARTS_MAX, UPLOADED_BYTES_MAX, UPLOADS_MAX};
+use crate::events::Reserved;
 use crate::store::{Completion, Condition, ContentId, NewEvent, ObjectMeta, StoredObject, StoredPart, Upload};
 
 impl Storage {
@@ -57,7 +58,7 @@ impl Storage {
             blob: received.blob.id,
             number: part_number(number)?,
             bytes: received.blob.bytes,
-            etag: received.md5.iter().map(|byte| format!("{byte:02x}")).collect(),
+            etag: received.etag(),
             written_ms: self.clock.unix_ms(),
         };
         received.keep();
@@ -113,14 +114,14 @@ impl Storage {
             at_ms: object.modified_ms,
         };
         let events = self.watchers.events(scope, change).await?;
-        let reserved = self.reserve(&scope.namespace, events.clone())?;
+        let reserved = Reserved::new(&self.events, &scope.namespace, events.clone())?;
         let (store, put, path) = (self.store.clone(), object.clone(), upload.path);
         let transaction = async move { store.complete_upload(&path, &put, &parts, &condition, &events).await };
         let made = |completion: &Completion| {
             let is_done = *completion == Completion::Done;
             move |_: &NewEvent| is_done
         };
-        match self.change(reserved, turn, transaction, made).await? {
+        match reserved.change(turn, transaction, made).await? {
             Completion::Done => Ok(object),
             Completion::NoUpload => Err(StorageError::no_upload()),
             Completion::PartsChanged => Err(StorageError::new(

@@ -31,15 +31,15 @@ fn answer(number: u16) -> KeptAnswer {
     }
 }
 
-pub(crate) async fn an_event_and_its_key_are_accepted_together(bed: Bed) {
+pub(crate) async fn events_and_their_key_are_accepted_together(bed: Bed) {
     let namespace = default();
     let hello = function("hello");
-    let accept = async |number, hash, now_ms| {
+    let accept = async |number: u64, hash, now_ms| {
         let request = request(&namespace, "key", hash, now_ms);
         bed.store
             .accept_keyed(
                 request,
-                &[event(number, &hello)],
+                &[event(2 * number, &hello), event(2 * number + 1, &hello)],
                 &answer(u16::try_from(number).unwrap()),
                 now_ms,
             )
@@ -51,12 +51,12 @@ pub(crate) async fn an_event_and_its_key_are_accepted_together(bed: Bed) {
     assert_eq!(accept(3, 2, DAY_MS + 2).await, Begun::Other);
     assert_eq!(
         bed.store.events(&namespace, None, None, None, 10).await.unwrap().len(),
-        1
+        2
     );
     assert_eq!(accept(4, 2, DAY_MS + KEPT_MS).await, Begun::First, "its time is over");
     assert_eq!(
         bed.store.events(&namespace, None, None, None, 10).await.unwrap().len(),
-        2
+        4
     );
     assert_eq!(bed.store.forget_keys(DAY_MS + KEPT_MS, 10).await.unwrap(), 0);
     assert_eq!(bed.store.forget_keys(DAY_MS + 2 * KEPT_MS, 10).await.unwrap(), 1);

@@ -20,6 +20,7 @@ mod records;
 mod spool;
 mod triggers;
 mod usage;
+mod watching;
 mod webhooks;
 
 /// Makes two tests of each function, one per database.
@@ -145,13 +146,18 @@ contract! {
     objects_model {
         objects_do_as_their_model,
     }
+    watching {
+        triggers_are_found_by_where_they_look,
+        a_bucket_goes_after_what_waits_for_it,
+        a_database_has_one_name,
+    }
     webhooks {
         whoever_needs_a_secret_first_makes_it,
         the_secret_before_a_rotation_is_known,
         an_event_says_which_webhook_it_tells,
     }
     idempotency {
-        an_event_and_its_key_are_accepted_together,
+        events_and_their_key_are_accepted_together,
         keys_do_as_their_model,
     }
     spool {

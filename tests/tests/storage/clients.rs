@@ -5,9 +5,10 @@
     reason = "a test that skips itself says why, and the scenarios tell what they have seen"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mayfly_tests::{Platform, on_both_databases, repository};
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::create;
@@ -29,13 +30,8 @@ fn python() -> Option<PathBuf> {
     None
 }
 
-async fn clients_of_s3_find_what_they_expect(platform: &mut Platform) {
-    let Some(python) = python() else { return };
-    create(platform, "photos").await;
-    let key = platform
-        .fn_(&["bucket", "credentials", "photos", "--json"])
-        .await
-        .json();
+/// Plays all scenarios with a key of the bucket `photos`: whether they hold, and what was said.
+async fn play(python: &Path, key: &Value) -> (bool, String, String) {
     let text = |name: &str| key[name].as_str().expect("text").to_owned();
     let done = Command::new(python)
         .arg(repository().join("tests/s3/scenarios.py"))
@@ -49,10 +45,21 @@ async fn clients_of_s3_find_what_they_expect(platform: &mut Platform) {
         .output()
         .await
         .expect("Python can be started");
-    let (output, errors) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
-    assert!(done.status.success(), "{output}\n{errors}");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (done.status.success(), text(done.stdout), text(done.stderr))
+}
+
+async fn clients_of_s3_find_what_they_expect(platform: &mut Platform) {
+    let Some(python) = python() else { return };
+    create(platform, "photos").await;
+    let credentials = ["bucket", "credentials", "photos", "--json"];
+    let key = platform.fn_(&credentials).await.json();
+    let (holds, output, errors) = play(&python, &key).await;
+    assert!(holds, "{output}\n{errors}");
     println!("{output}");
+
+    platform.fn_(&[&credentials[..], &["--rotate"]].concat()).await.ok();
+    let (holds, output, errors) = play(&python, &key).await;
+    let is_unknown = errors.contains("InvalidAccessKeyId");
+    assert!(!holds && is_unknown, "the old key opens nothing: {output}\n{errors}");
 }

@@ -52,17 +52,8 @@ pub(super) struct CronArgs {
     #[arg(long, value_name = "JSON", value_parser = parse_json)]
     data: Option<Value>,
 
-    /// Attempts at most, in place of the function's own number
-    #[arg(long, value_name = "N")]
-    max_attempts: Option<u32>,
-
-    /// The pause after the first failure, in place of the function's own
-    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
-    retry_backoff: Option<u32>,
-
-    /// The age at which an event is given up, in place of the function's own
-    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
-    max_event_age: Option<u32>,
+    #[command(flatten)]
+    retry: RetryArgs,
 
     /// Make it, but do not let it fire yet
     #[arg(long)]
@@ -171,6 +162,17 @@ pub(super) struct StorageArgs {
     #[arg(long)]
     name: Option<String>,
 
+    #[command(flatten)]
+    retry: RetryArgs,
+
+    /// Make it, but do not let it fire yet: changes until then are not made up for
+    #[arg(long)]
+    disabled: bool,
+}
+
+/// How often and for how long an event is tried.
+#[derive(Debug, clap::Args)]
+struct RetryArgs {
     /// Attempts at most, in place of the function's own number
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
@@ -182,10 +184,19 @@ pub(super) struct StorageArgs {
     /// The age at which an event is given up, in place of the function's own
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     max_event_age: Option<u32>,
+}
 
-    /// Make it, but do not let it fire yet: changes until then are not made up for
-    #[arg(long)]
-    disabled: bool,
+impl RetryArgs {
+    /// What was said; nothing when everything is as the function has it.
+    fn request(&self) -> Option<RetryRequest> {
+        let retry = RetryRequest {
+            max_attempts: self.max_attempts,
+            backoff_seconds: self.retry_backoff,
+            max_age_seconds: self.max_event_age,
+            ..RetryRequest::default()
+        };
+        Some(retry).filter(|retry| !retry.is_empty())
+    }
 }
 
 fn parse_json(text: &str) -> Result<Value, String> {
@@ -216,12 +227,6 @@ impl Create {
 }
 
 async fn create_cron(session: &Session, args: &CronArgs) -> Result<Trigger, CliError> {
-    let retry = RetryRequest {
-        max_attempts: args.max_attempts,
-        backoff_seconds: args.retry_backoff,
-        max_age_seconds: args.max_event_age,
-        ..RetryRequest::default()
-    };
     let new = NewTrigger::Cron(NewCron {
         name: args.name.as_deref(),
         function: args.function.as_str(),
@@ -234,7 +239,7 @@ async fn create_cron(session: &Session, args: &CronArgs) -> Result<Trigger, CliE
         },
         jitter_seconds: args.jitter.unwrap_or(0),
         detail: args.data.as_ref(),
-        retry: Some(retry).filter(|retry| !retry.is_empty()),
+        retry: args.retry.request(),
         enabled: !args.disabled,
     });
     session.client.create_trigger(&new).await
@@ -266,12 +271,6 @@ async fn create_queue(session: &Session, args: &QueueArgs) -> Result<Trigger, Cl
 }
 
 async fn create_storage(session: &Session, args: &StorageArgs) -> Result<Trigger, CliError> {
-    let retry = RetryRequest {
-        max_attempts: args.max_attempts,
-        backoff_seconds: args.retry_backoff,
-        max_age_seconds: args.max_event_age,
-        ..RetryRequest::default()
-    };
     // Not as clap reads it: a trigger of a bucket has nothing to do with a broker that the environment names.
     let from_environment = || args.queue.as_ref().and_then(|_| crate::args::amqp_from_environment());
     let amqp = args.amqp.clone().or_else(from_environment);
@@ -291,7 +290,7 @@ async fn create_storage(session: &Session, args: &StorageArgs) -> Result<Trigger
         prefix: args.prefix.as_deref().unwrap_or_default(),
         suffix: args.suffix.as_deref().unwrap_or_default(),
         events: &args.events,
-        retry: Some(retry).filter(|retry| !retry.is_empty()),
+        retry: args.retry.request(),
         enabled: !args.disabled,
     });
     session.client.create_trigger(&new).await

@@ -10,10 +10,10 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use mayfly_invoker_api::{FunctionName, Namespace};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::admin::Admin;
-use crate::admin::extract::{InNamespace, Params, invalid_parameter, page_rows};
+use crate::admin::extract::{InNamespace, PageByName, Params, invalid_parameter, page_rows};
 use crate::code::Code;
 use crate::events::Timing;
 use crate::ledger::Trigger;
@@ -40,16 +40,6 @@ pub(crate) struct Fired {
     id: String,
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Page {
-    /// Rows of this page.
-    limit: Option<u32>,
-    /// The name after which this page begins.
-    after: Option<String>,
-}
-
 #[derive(Deserialize)]
 pub(super) struct NameInPath {
     pub(super) name: String,
@@ -58,12 +48,12 @@ pub(super) struct NameInPath {
 /// Lists the triggers.
 #[utoipa::path(get, path = "/v1/ns/{ns}/triggers",
     operation_id = "list_triggers", security(("bearer" = [])),
-    params(("ns" = String, Path, description = "Namespace"), Page),
+    params(("ns" = String, Path, description = "Namespace"), PageByName),
     responses((status = 200, body = Triggers), (status = 400, body = ProblemDocument)))]
 pub(super) async fn list(
     State(admin): State<Admin>,
     InNamespace(namespace): InNamespace,
-    Params(page): Params<Page>,
+    Params(page): Params<PageByName>,
 ) -> Result<Json<Triggers>, Problem> {
     let limit = page_rows(page.limit, 100)?;
     let after = page

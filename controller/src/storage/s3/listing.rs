@@ -73,6 +73,16 @@ fn most(asked: Option<i32>) -> S3Result<i32> {
     }
 }
 
+/// From the first key on.
+fn page(prefix: Option<&String>, delimiter: Option<&String>, most: i32) -> Page {
+    Page {
+        prefix: prefix.cloned().unwrap_or_default(),
+        delimiter: delimiter.cloned(),
+        from: Vec::new(),
+        most: usize::try_from(most).unwrap_or(0),
+    }
+}
+
 fn contents(listed: &Listed, writer: Writer) -> S3Result<(Vec<Object>, Vec<CommonPrefix>)> {
     let objects = listed.objects.iter().map(|object| {
         Ok(Object {
@@ -102,12 +112,7 @@ pub(super) async fn objects_v2(
         input.start_after.as_ref(),
     ])?;
     let most = most(input.max_keys)?;
-    let mut page = Page {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone(),
-        from: Vec::new(),
-        most: usize::try_from(most).unwrap_or(0),
-    };
+    let mut page = page(input.prefix.as_ref(), input.delimiter.as_ref(), most);
     if let Some(token) = &input.continuation_token {
         let from = URL_SAFE_NO_PAD.decode(token);
         page.from = from.map_err(|_| s3_error!(InvalidArgument, "the continuation token is not one of ours"))?;
@@ -144,12 +149,7 @@ pub(super) async fn objects(
     let writer = Writer::new(input.encoding_type.as_ref())?;
     can_be_repeated([input.prefix.as_ref(), input.delimiter.as_ref(), input.marker.as_ref()])?;
     let most = most(input.max_keys)?;
-    let mut page = Page {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone(),
-        from: Vec::new(),
-        most: usize::try_from(most).unwrap_or(0),
-    };
+    let mut page = page(input.prefix.as_ref(), input.delimiter.as_ref(), most);
     if let Some(marker) = input.marker.as_deref().filter(|marker| !marker.is_empty()) {
         page.begin_after(marker);
     }
