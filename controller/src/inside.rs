@@ -1,10 +1,10 @@
-//! What functions ask the platform over HTTP, without leaving it: `*.mayfly.internal`.
+//! What functions ask the platform without leaving it: over HTTP, `*.mayfly.internal`, or with `mayfly:function/queue`.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use mayfly_invoker_api::{Body, Caller, Services};
+use mayfly_invoker_api::{Body, Caller, OutgoingMessage, Refusal, SentMessage, Services};
 
 use crate::code::Code;
 use crate::events::QueueService;
@@ -24,7 +24,7 @@ impl Services for Inside {
             return self.storage.answer(caller, bucket, request).await;
         }
         let answered = match service {
-            "queue" => self.queue.send(caller, request).await,
+            "queue" => self.queue.answer(caller, request).await,
             _ => Err(Problem::new(
                 Code::RouteNotFound,
                 format!(
@@ -35,5 +35,18 @@ impl Services for Inside {
         };
         let response: Response<Bytes> = answered.unwrap_or_else(|problem| problem.response());
         response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+    }
+
+    async fn send(
+        &self,
+        caller: &Caller,
+        queue: &str,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<SentMessage>, Refusal> {
+        let sent = self.queue.send(caller, queue, messages).await;
+        sent.map_err(|problem| Refusal {
+            code: problem.code.as_str(),
+            message: problem.detail,
+        })
     }
 }

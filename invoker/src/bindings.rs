@@ -1,4 +1,4 @@
-//! The contract between host and event guests, made from `runtime-sdk/wit`.
+//! The contract between host and guests, made from `runtime-sdk/wit`.
 
 wasmtime::component::bindgen!({
     path: "../runtime-sdk/wit",
@@ -7,3 +7,14 @@ wasmtime::component::bindgen!({
 });
 
 pub(crate) use exports::mayfly::function::handler::{Context as GuestContext, Error as HandlerError};
+
+/// What guests of any kind may import beside WASI.
+mod imports {
+    wasmtime::component::bindgen!({
+        path: "../runtime-sdk/wit",
+        world: "mayfly:function/queue-sender",
+        imports: { default: async },
+    });
+}
+
+pub(crate) use imports::mayfly::function::queue;

@@ -22,6 +22,9 @@ const OFFERED_PACKAGES: [&str; 7] = [
     "wasi:sockets",
 ];
 
+/// The platform's own, for every guest that sends messages.
+const QUEUE_INTERFACE: &str = "mayfly:function/queue";
+
 /// Names that are listed at most in one sentence.
 const NAMES_MAX: usize = 8;
 
@@ -154,7 +157,7 @@ fn refuse_foreign_imports(imports: &[String], wasi: Wasi) -> Result<(), PrepareE
         PrepareErrorKind::UnsupportedImport,
         format!(
             "the component imports {}, which this platform does not offer; it offers wasi:cli, wasi:http and what \
-             they need, all of version {versions}",
+             they need, all of version {versions}, and {QUEUE_INTERFACE}@0.1",
             listed(&foreign)
         ),
     ))
@@ -167,6 +170,9 @@ fn is_offered(import: &str, wasi: Wasi) -> bool {
     let Some((package, _)) = interface.split_once('/') else {
         return false;
     };
+    if interface == QUEUE_INTERFACE {
+        return version.starts_with("0.1.");
+    }
     let releases: &[&str] = match wasi {
         Wasi::Stable => &["0.2."],
         Wasi::WithPreview => &["0.2.", "0.3."],

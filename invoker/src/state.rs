@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use mayfly_invoker_api::{Gauge, LogStream, Target};
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Result};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::bindings;
 use crate::call::Call;
 use crate::config::{
     ANSWER_BYTES_MAX, HEADER_BYTES_MAX, LARGE_RESOURCES_CHECK_CALLS, LARGE_RESOURCES_MAX, LEAKED_RESOURCES_MAX,
@@ -25,7 +26,7 @@ pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     http_calls: u32,
-    hooks: Hooks,
+    pub(crate) hooks: Hooks,
     pub(crate) limiter: Limiter,
     pub(crate) console: Arc<Console>,
 }
@@ -107,8 +108,9 @@ pub(crate) fn answer_pipe() -> MemoryOutputPipe {
     MemoryOutputPipe::new(ANSWER_BYTES_MAX + 1)
 }
 
-/// All that guests may import: the whole of WASI 0.2 `cli` and `http`, and of 0.3 where that is wanted. Terminals and the filesystem are there but
-/// empty, sockets are there but closed: the standard libraries of most languages import them without need.
+/// All that guests may import: the whole of WASI 0.2 `cli` and `http`, and of 0.3 where that is wanted, and the queues of the
+/// platform. Terminals and the filesystem are there but empty, sockets are there but closed: the standard libraries of most
+/// languages import them without need.
 pub(crate) fn linker(engine: &Engine, wasi: Wasi) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -117,6 +119,7 @@ pub(crate) fn linker(engine: &Engine, wasi: Wasi) -> Result<Linker<State>> {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
+    bindings::queue::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

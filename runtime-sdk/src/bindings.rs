@@ -17,3 +17,11 @@ pub mod init {
         default_bindings_module: "$crate::__private::init",
     });
 }
+
+/// What functions of any kind may import beside WASI.
+pub(crate) mod imports {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "queue-sender",
+    });
+}

@@ -1,19 +1,19 @@
 //! Sending messages to queues of the function's namespace.
 //!
-//! They do not leave the platform: the request goes to `queue.mayfly.internal`, which the function is deployed with
-//! (`fn deploy --allow-host queue.mayfly.internal`). A message that is sent while the function handles an event is one step
+//! They do not leave the platform, and the function must be deployed with `--allow-host queue.mayfly.internal`. In languages
+//! without this crate it is `mayfly:function/queue` of `wit`, or a POST to `http://queue.mayfly.internal/QUEUE`. A message that is sent while the function handles an event is one step
 //! further in that event's row, so that a circle of functions comes to an end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use wstd::http::{Body, Client, Request};
+use serde::Serialize;
 
 use crate::Error;
+use crate::bindings::imports::mayfly::function::queue as imports;
 
 /// A message that was accepted: it is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// Names it.
     pub id: String,
@@ -58,7 +58,7 @@ impl Message {
         Ok(Self::text(serde_json::to_string(value)?))
     }
 
-    /// Says something of itself that filters can find. Names are in lower case, with letters, digits, `-`, `_` and `.`.
+    /// Says something of itself that filters can find.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: impl Into<String>) -> Self {
         self.attributes.insert(name.to_owned(), value.into());
@@ -75,35 +75,37 @@ impl Message {
     /// Sends it; it is durable when this returns.
     ///
     /// # Errors
-    /// With the platform's code, such as `queue_not_found`, or `not_sent` when the platform could not be asked.
+    /// With the platform's code, such as `queue_not_found`, or `not_sent` when the function may not send.
     pub async fn send(self, queue: &str) -> Result<Sent, Error> {
-        let mut request = Request::post(format!("http://queue.mayfly.internal/{queue}"));
-        for (name, value) in &self.attributes {
-            request = request.header(format!("mayfly-attribute-{name}"), value);
-        }
-        if let Some(delay) = self.delay {
-            request = request.header("mayfly-delay-seconds", delay.as_secs().to_string());
-        }
-        let not_sent = |why: &dyn std::fmt::Display| {
-            let hint = "deploy the function with --allow-host queue.mayfly.internal";
-            Error::new("not_sent", format!("the message was not sent: {why}; {hint}"))
-        };
-        let request = request.body(Body::from(self.body)).map_err(|error| not_sent(&error))?;
-        let answer = Client::new().send(request).await.map_err(|error| not_sent(&error))?;
-        let is_success = answer.status().is_success();
-        let mut body = answer.into_body();
-        let contents = body.contents().await.map_err(|error| not_sent(&error))?;
-        if is_success {
-            return Ok(serde_json::from_slice(contents)?);
-        }
-        let problem: Problem = serde_json::from_slice(contents)?;
-        Err(Error::new(problem.code, problem.detail))
+        let sent = send_all(queue, [self]).await?;
+        let nothing = || Error::new("not_sent", "the platform has sent nothing");
+        sent.into_iter().next().ok_or_else(nothing)
     }
 }
 
-/// What the platform says when it refuses.
-#[derive(Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
+impl From<Message> for imports::Message {
+    fn from(message: Message) -> Self {
+        let seconds = |delay: Duration| u32::try_from(delay.as_secs()).unwrap_or(u32::MAX);
+        Self {
+            body: message.body,
+            attributes: message.attributes.into_iter().collect(),
+            delay_seconds: message.delay.map(seconds),
+        }
+    }
+}
+
+/// Sends up to 100 messages, all of them or none; they are durable when this returns.
+///
+/// # Errors
+/// With the platform's code, such as `queue_not_found`, or `not_sent` when the function may not send.
+#[expect(clippy::unused_async, reason = "the platform may be asked without blocking one day")]
+pub async fn send_all(queue: &str, messages: impl IntoIterator<Item = Message>) -> Result<Vec<Sent>, Error> {
+    let messages: Vec<imports::Message> = messages.into_iter().map(Into::into).collect();
+    match imports::send(queue, &messages) {
+        Ok(sent) => Ok(sent
+            .into_iter()
+            .map(|imports::Sent { id, events }| Sent { id, events })
+            .collect()),
+        Err(imports::Error { code, message }) => Err(Error::new(code, message)),
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use mayfly_invoker_api::{EventId, Namespace};
+use mayfly_invoker_api::{EventId, Namespace, OutgoingMessage};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -16,11 +16,8 @@ use crate::admin::extract::{Document, InNamespace, invalid_parameter, time};
 use crate::admin::queues::{QueueInPath, find, queue_named};
 use crate::admin::triggers::create::take_waiting;
 use crate::code::Code;
-use crate::config::{
-    ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_DELAY_SECONDS_MAX, MESSAGES_AT_ONCE_MAX,
-    RECEIVE_WAIT_MAX, RECEIVED_AT_ONCE_MAX, VISIBILITY_SECONDS_MAX,
-};
-use crate::events::Message;
+use crate::config::{RECEIVE_WAIT_MAX, RECEIVED_AT_ONCE_MAX, VISIBILITY_SECONDS_MAX};
+use crate::events::checked;
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Queue, StoredMessage};
 
@@ -125,17 +122,7 @@ pub(super) async fn send(
     Document(new): Document<NewMessages>,
 ) -> Result<(StatusCode, Json<SentMessages>), Problem> {
     let queue = path.name()?;
-    if !(1..=MESSAGES_AT_ONCE_MAX).contains(&new.messages.len()) {
-        return Err(invalid_parameter(format!(
-            "1 to {MESSAGES_AT_ONCE_MAX} messages can be sent at once, not {}",
-            new.messages.len()
-        )));
-    }
-    let messages = new
-        .messages
-        .into_iter()
-        .map(checked)
-        .collect::<Result<Vec<_>, Problem>>()?;
+    let messages = checked(new.messages.into_iter().map(OutgoingMessage::from).collect(), 0)?;
     let sent = admin
         .events
         .send(&namespace, &queue, messages, admin.parts.clock.unix_ms())
@@ -152,39 +139,14 @@ pub(super) async fn send(
     ))
 }
 
-fn checked(new: MessageToSend) -> Result<Message, Problem> {
-    let too_large = |what: String| Problem::new(Code::PayloadTooLarge, what);
-    if new.body.len() > MESSAGE_BYTES_MAX {
-        return Err(too_large(format!(
-            "a message has {} bytes; at most {MESSAGE_BYTES_MAX} may be",
-            new.body.len()
-        )));
+impl From<MessageToSend> for OutgoingMessage {
+    fn from(new: MessageToSend) -> Self {
+        Self {
+            body: new.body,
+            attributes: new.attributes,
+            delay_seconds: new.delay_seconds,
+        }
     }
-    let bytes: usize = new
-        .attributes
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if new.attributes.len() > ATTRIBUTES_MAX || bytes > ATTRIBUTES_BYTES_MAX {
-        return Err(too_large(format!(
-            "a message has {} attributes with {bytes} bytes; at most {ATTRIBUTES_MAX} with {ATTRIBUTES_BYTES_MAX} bytes may be",
-            new.attributes.len()
-        )));
-    }
-    if new.attributes.keys().any(String::is_empty) {
-        return Err(invalid_parameter("an attribute of a message has no name"));
-    }
-    if let Some(delay) = new.delay_seconds.filter(|delay| *delay > MESSAGE_DELAY_SECONDS_MAX) {
-        return Err(invalid_parameter(format!(
-            "delay_seconds must be at most {MESSAGE_DELAY_SECONDS_MAX}, not {delay}"
-        )));
-    }
-    Ok(Message {
-        attributes: new.attributes,
-        body: new.body,
-        delay_ms: new.delay_seconds.map(|seconds| i64::from(seconds) * 1_000),
-        depth: 0,
-    })
 }
 
 /// Receives messages that no trigger has taken, those first that were sent first. They are there again, for everybody, when

@@ -15,13 +15,14 @@ use serde_json::value::{RawValue, Value};
 
 use crate::admin::time;
 use crate::config::{RESULT_BYTES_MAX, RETENTION_SECONDS_MAX};
-use crate::events::amqp::{AmqpShape, Publication};
+use crate::events::amqp::{AmqpDestination, AmqpShape, DEPTH_HEADER, Publication};
 use crate::events::envelope::{CloudEvent, Envelope, MessageShape};
 use crate::events::subscriptions::Message;
 use crate::ledger::Trigger;
 use crate::store::{ClaimedEvent, NewEvent, Outcome};
 
-/// Where the outcome of an event goes: `function:NAME` or `queue:NAME`, of the same namespace, or the URL of a webhook.
+/// Where the outcome of an event goes: `function:NAME` or `queue:NAME`, of the same namespace, the URL of a webhook, or that
+/// of a RabbitMQ broker with an exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
@@ -31,6 +32,8 @@ pub enum Destination {
     Queue(QueueName),
     /// As a signed POST.
     Webhook(WebhookUrl),
+    /// As a message for RabbitMQ.
+    Amqp(AmqpDestination),
 }
 
 impl FromStr for Destination {
@@ -40,9 +43,11 @@ impl FromStr for Destination {
         match text.split_once(':') {
             Some(("function", name)) => name.parse().map(Self::Function).map_err(|error| format!("{error}")),
             Some(("queue", name)) => name.parse().map(Self::Queue).map_err(|error| format!("{error}")),
+            Some(("amqp" | "amqps", _)) => text.parse().map(Self::Amqp),
             Some(_) if text.contains("://") => text.parse().map(Self::Webhook).map_err(|error| format!("{error}")),
             _ => Err(format!(
-                "'{text}' is no destination; write function:NAME, queue:NAME, or the URL of a webhook, as https://example.com/hook"
+                "'{text}' is no destination; write function:NAME, queue:NAME, the URL of a webhook, as https://example.com/hook, \
+                 or that of RabbitMQ, as amqp://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY"
             )),
         }
     }
@@ -62,6 +67,8 @@ impl fmt::Display for Destination {
             Self::Function(name) => write!(f, "function:{name}"),
             Self::Queue(name) => write!(f, "queue:{name}"),
             Self::Webhook(url) => url.fmt(f),
+            // Without the password, which is kept apart (`FunctionConfig::secrets`).
+            Self::Amqp(destination) => destination.fmt(f),
         }
     }
 }
@@ -137,6 +144,7 @@ impl Ended<'_> {
     /// What a message of RabbitMQ that could not be delivered is beside its body: as it came, with the reason.
     pub(super) fn dead_properties(&self, shape: &AmqpShape) -> Box<RabbitMqBasicProperties> {
         let mut properties = shape.properties.clone();
+        self.one_further(&mut properties);
         let (code, message) = self.error.unwrap_or_default();
         for (name, value) in [
             ("mayfly-error-code", code.to_owned()),
@@ -151,8 +159,35 @@ impl Ended<'_> {
         properties
     }
 
-    /// The event that publishes that message; it is tried for as long as dead letters are kept.
-    pub(super) fn publication(&self, publication: Publication, id: EventId) -> NewEvent {
+    /// What the message of RabbitMQ that tells of the outcome is beside its body, the record.
+    pub(super) fn properties(&self, id: EventId) -> Box<RabbitMqBasicProperties> {
+        let CloudEvent { r#type, source, .. } = self.cloud_event();
+        let mut properties = RabbitMqBasicProperties::default();
+        properties.content_type = Some("application/json".to_owned());
+        properties.type_ = Some(r#type);
+        properties.app_id = Some("mayfly".to_owned());
+        // The same in all attempts, so that a receiver can tell a repetition.
+        properties.message_id = Some(id.to_string());
+        properties.timestamp = Some((self.now_ms / 1_000).to_string());
+        for (name, value) in [
+            ("mayfly-source", source),
+            ("mayfly-event-id", self.event.id.to_string()),
+        ] {
+            properties.headers.insert(name.to_owned(), Value::from(value));
+        }
+        self.one_further(&mut properties);
+        Box::new(properties)
+    }
+
+    /// A circle through a broker comes to an end, too.
+    fn one_further(&self, properties: &mut RabbitMqBasicProperties) {
+        let depth = self.event.depth.saturating_add(1);
+        properties.headers.insert(DEPTH_HEADER.to_owned(), Value::from(depth));
+    }
+
+    /// The event that publishes a message of which `body` is the body; it is tried for as long as dead letters are kept, as
+    /// the broker may be away.
+    pub(super) fn publication(&self, publication: Publication, body: Bytes, id: EventId) -> NewEvent {
         let retry = RetryPolicy {
             max_attempts: 100,
             backoff_seconds: 1,
@@ -161,7 +196,7 @@ impl Ended<'_> {
         };
         let envelope = Envelope::of_publication(publication, retry);
         NewEvent {
-            payload: self.payload.cloned().unwrap_or_default(),
+            payload: body,
             ..self.event(&self.event.function, envelope, id, retry.max_age_ms())
         }
     }
@@ -198,7 +233,7 @@ impl Ended<'_> {
         }
     }
 
-    fn record(&self) -> String {
+    pub(super) fn record(&self) -> String {
         let condition = match self.outcome {
             Outcome::Succeeded(_) => "Success",
             Outcome::Expired => "EventAgeExceeded",
@@ -319,6 +354,11 @@ mod tests {
             ("queue:orders", Some("queue:orders")),
             ("queue:", None),
             ("queue:Not A Name", None),
+            (
+                "amqp://a:b@rabbit/%2f?exchange=out&routing_key=done",
+                Some("amqp://a:***@rabbit:5672/%2F?exchange=out&routing_key=done"),
+            ),
+            ("amqp://a:b@rabbit/%2f", None),
             ("topic:orders", None),
             ("https:example.com", None),
             ("ftp://example.com/", None),

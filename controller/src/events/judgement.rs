@@ -9,7 +9,7 @@ use mayfly_invoker_api::{InvocationId, Logs, QueueName};
 
 use crate::code::Code;
 use crate::config::EVENT_DEPTH_MAX;
-use crate::events::amqp::{AmqpShape, Publication};
+use crate::events::amqp::{AmqpDestination, AmqpShape, Publication};
 use crate::events::attempt::Runner;
 use crate::events::destination::{Destination, Ended};
 use crate::events::envelope::{Envelope, MessageShape};
@@ -18,7 +18,8 @@ use crate::ingress::Route;
 use crate::ledger::{InvocationRecord, RecordedError};
 use crate::problem::Problem;
 use crate::store::{
-    AmqpSource, AmqpTarget, Arrival, ClaimedEvent, FailedAttempt, MessageSource, Outcome, Settlement, StoredResult,
+    AmqpSource, AmqpTarget, Arrival, ClaimedEvent, DestinationSecrets, FailedAttempt, MessageSource, NewEvent, Outcome,
+    Settlement, StoredResult,
 };
 
 /// Pause after the database failed.
@@ -260,6 +261,9 @@ impl Runner {
                 Some(Destination::Queue(queue)) => {
                     all = self.send(ended, queue, ended.message()).await;
                 }
+                Some(Destination::Amqp(destination)) => {
+                    all.events.extend(self.message_for(ended, route, destination));
+                }
                 None => {}
             }
         }
@@ -271,6 +275,8 @@ impl Runner {
             all.messages.extend(letter.messages);
         }
         if let (Some(message), Outcome::Dead | Outcome::Expired) = (&rules.amqp, ended.outcome)
+            // Or a circle of dead letters would go on.
+            && ended.event.depth <= EVENT_DEPTH_MAX
             && let Some((source, target)) = self.dead_letter_target(ended.event).await
         {
             let purpose = AmqpSource::purpose(
@@ -284,10 +290,33 @@ impl Runner {
                 routing_key: target.routing_key,
                 properties: ended.dead_properties(message),
             };
+            let body = ended.payload.cloned().unwrap_or_default();
             all.events
-                .push(ended.publication(publication, self.ids.event(ended.now_ms)));
+                .push(ended.publication(publication, body, self.ids.event(ended.now_ms)));
         }
         all
+    }
+
+    /// The event that tells RabbitMQ of an outcome.
+    fn message_for(&self, ended: &Ended<'_>, route: &Route, destination: &AmqpDestination) -> Option<NewEvent> {
+        // Or a circle of failures would go on.
+        if ended.event.depth > EVENT_DEPTH_MAX {
+            return None;
+        }
+        let secrets = &route.secrets;
+        let url = match ended.outcome {
+            Outcome::Succeeded(_) => &secrets.on_success,
+            _ => &secrets.on_failure,
+        };
+        let id = self.ids.event(ended.now_ms);
+        let publication = Publication {
+            url: url.clone()?,
+            purpose: DestinationSecrets::purpose(&ended.event.namespace, &ended.event.function),
+            exchange: destination.target.exchange.clone(),
+            routing_key: destination.target.routing_key.clone(),
+            properties: ended.properties(id),
+        };
+        Some(ended.publication(publication, Bytes::from(ended.record()), id))
     }
 
     /// Where the trigger of a message of RabbitMQ wants those that could not be delivered.

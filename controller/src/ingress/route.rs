@@ -17,7 +17,7 @@ use crate::ingress::forward::{check_request, forwarded, inner_uri};
 use crate::ingress::timing;
 use crate::ledger::Trigger;
 use crate::problem::Problem;
-use crate::store::{Store, StoreError, Version};
+use crate::store::{DestinationSecrets, Store, StoreError, Version};
 
 /// A request that has found its function. The path is the one that the guest will see.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub(crate) struct Route {
     pub(crate) retry: RetryPolicy,
     pub(crate) on_success: Option<Destination>,
     pub(crate) on_failure: Option<Destination>,
+    /// What some destinations take to be reached.
+    pub(crate) secrets: DestinationSecrets,
 }
 
 impl Route {
@@ -58,6 +60,7 @@ impl Route {
             retry: version.config.retry,
             on_success: version.config.on_success.clone(),
             on_failure: version.config.on_failure.clone(),
+            secrets: version.config.secrets.clone(),
             target: Arc::new(target_of(version)),
         }
     }

@@ -12,6 +12,7 @@ use super::pool::{reading, writing};
 use super::{Store, StoreError};
 use crate::config::INSTANCES_MAX;
 use crate::events::Destination;
+use crate::sealing::Sealed;
 
 /// How a function is run; part of its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,12 +43,36 @@ pub struct FunctionConfig {
     /// How often and when an event is tried again that the function could not handle.
     #[schema(value_type = Object)]
     pub retry: RetryPolicy,
-    /// What gets an event's outcome when the function has handled it: `function:NAME`, or the URL of a webhook.
+    /// What gets an event's outcome when the function has handled it: `function:NAME`, `queue:NAME`, the URL of a webhook,
+    /// or `amqp://USER:PASSWORD@HOST:5672/VHOST?exchange=NAME&routing_key=KEY`. A password is shown as `***`, and stays as it
+    /// is when what was shown is deployed again.
     #[schema(value_type = Option<String>)]
     pub on_success: Option<Destination>,
     /// The same when it was given up.
     #[schema(value_type = Option<String>)]
     pub on_failure: Option<Destination>,
+    /// What these take to be reached, in a column of its own: whoever shows a configuration cannot show them.
+    #[serde(skip)]
+    pub secrets: DestinationSecrets,
+}
+
+/// The URLs of brokers that outcomes go to, with their passwords.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationSecrets {
+    /// Of `on_success`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_success: Option<Sealed>,
+    /// Of `on_failure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Sealed>,
+}
+
+impl DestinationSecrets {
+    /// What they are sealed for.
+    #[must_use]
+    pub fn purpose(namespace: &Namespace, function: &FunctionName) -> String {
+        format!("destination of {namespace}/{function}")
+    }
 }
 
 impl Default for FunctionConfig {
@@ -65,6 +90,7 @@ impl Default for FunctionConfig {
             retry: RetryPolicy::default(),
             on_success: None,
             on_failure: None,
+            secrets: DestinationSecrets::default(),
         }
     }
 }
@@ -121,7 +147,14 @@ struct Row {
     size_bytes: i64,
     config: String,
     config_digest: String,
+    secrets: String,
     created_at_ms: i64,
+}
+
+impl Row {
+    fn is(&self, artifact: &str, config_digest: &str, secrets: &str) -> bool {
+        self.artifact == artifact && self.config_digest == config_digest && self.secrets == secrets
+    }
 }
 
 /// Selects versions that are not deleted; conditions on `f` (function) and `v` (version) follow.
@@ -129,7 +162,7 @@ macro_rules! select_versions {
     ($rest:literal) => {
         concat!(
             "SELECT v.namespace, v.function, v.number, a.kind, v.artifact, a.size_bytes, v.config, v.config_digest, \
-             v.created_at_ms FROM function f \
+             v.secrets, v.created_at_ms FROM function f \
              JOIN version v ON v.namespace = f.namespace AND v.function = f.name \
              JOIN artifact a ON a.namespace = v.namespace AND a.digest = v.artifact ",
             $rest
@@ -161,12 +194,13 @@ impl Store {
              ON CONFLICT (namespace, name) DO UPDATE SET latest_version = function.latest_version \
              RETURNING latest_version";
         const INSERT: &str = "INSERT INTO version \
-             (namespace, function, number, artifact, config, config_digest, created_at_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)";
+             (namespace, function, number, artifact, config, config_digest, secrets, created_at_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         const POINT: &str =
             "UPDATE function SET latest_version = $3, deleted_at_ms = NULL WHERE namespace = $1 AND name = $2";
         let artifact_text = artifact.to_string();
         let config_digest = config.digest().to_string();
+        let secrets = json("secrets", &config.secrets)?;
         let config = json("configuration", config)?;
         let (changed, row) = writing!(self, |tx| {
             let found: i64 = sqlx::query_scalar(ARTIFACT)
@@ -188,7 +222,7 @@ impl Store {
                 .fetch_optional(&mut *tx)
                 .await?;
             match latest {
-                Some(row) if row.artifact == artifact_text && row.config_digest == config_digest => (false, row),
+                Some(row) if row.is(&artifact_text, &config_digest, &secrets) => (false, row),
                 _ => {
                     sqlx::query(INSERT)
                         .bind(namespace.as_str())
@@ -197,6 +231,7 @@ impl Store {
                         .bind(&artifact_text)
                         .bind(&config)
                         .bind(&config_digest)
+                        .bind(&secrets)
                         .bind(now_ms)
                         .execute(&mut *tx)
                         .await?;
@@ -387,7 +422,10 @@ impl TryFrom<Row> for Version {
             kind: Kind::from_name(&row.kind).ok_or(StoreError::Corrupt("kind of an artifact"))?,
             artifact: parsed("digest of an artifact", &row.artifact)?,
             size_bytes: stored("size of an artifact", row.size_bytes)?,
-            config: from_json("configuration", &row.config)?,
+            config: FunctionConfig {
+                secrets: from_json("secrets", &row.secrets)?,
+                ..from_json("configuration", &row.config)?
+            },
             config_digest: parsed("digest of a configuration", &row.config_digest)?,
             created_at_ms: row.created_at_ms,
         })

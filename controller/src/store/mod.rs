@@ -1,7 +1,7 @@
 //! All state that outlives the process, in SQLite or in Postgres. The only place with SQL.
 //!
 //! Each method is written once and compiled for both databases (see `pool.rs`). What keeps that honest is
-//! `tests/store_contract`, which runs every method on both. SQL here is portable: `$1` placeholders, `ON CONFLICT`,
+//! `tests/contract`, which runs every method on both. SQL here is portable: `$1` placeholders, `ON CONFLICT`,
 //! `RETURNING`, whole numbers as BIGINT, times as milliseconds since 1970, no function of one database only.
 
 mod artifacts;
@@ -39,7 +39,7 @@ pub use events::{
     Arrival, ClaimedEvent, Event, EventCounts, EventState, FailedAttempt, FirstDue, Lane, LaneDue, NewEvent, Outcome,
     Redrive, Settlement, StoredResult,
 };
-pub use functions::{Deployed, FunctionConfig, Version};
+pub use functions::{Deployed, DestinationSecrets, FunctionConfig, Version};
 pub use idempotency::{Begun, KeptAnswer, KeyedRequest};
 pub(crate) use invocations::PackedRecords;
 pub use logs::{InvalidCursor, LogCursor, LogLine, LogPage};

@@ -12,6 +12,7 @@ mod ids;
 mod invocation;
 mod invoke;
 mod isolation;
+mod queue;
 mod services;
 mod webhook;
 
@@ -24,5 +25,6 @@ pub use ids::{BucketName, Digest, EventId, FunctionName, InvocationId, Namespace
 pub use invocation::{Body, Input, Invocation, Kind, Limits, Output, Target};
 pub use invoke::{ArtifactSource, Invoke, PoolState};
 pub use isolation::Isolation;
+pub use queue::{OutgoingMessage, Refusal, SentMessage};
 pub use services::{Caller, Services, service_of};
 pub use webhook::{Webhook, WebhookAnswer, WebhookError, WebhookErrorKind, WebhookUrl};

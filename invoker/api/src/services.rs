@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{Request, Response};
 
-use crate::{Body, Destination, Host, Target};
+use crate::{Body, Destination, Host, OutgoingMessage, Refusal, SentMessage, Target};
 
 /// Below this domain are the services of the platform. No name server is ever asked for a name in it.
 const DOMAIN: &str = "mayfly.internal";
@@ -25,6 +25,14 @@ pub struct Caller {
 pub trait Services: Send + Sync {
     /// Answers a request to `SERVICE.mayfly.internal`, which the function's allow list names. Both bodies are streamed.
     async fn answer(&self, caller: &Caller, service: &str, request: Request<Body>) -> Response<Body>;
+
+    /// Sends messages to a queue of the function's namespace, all or none. They are durable when this returns.
+    async fn send(
+        &self,
+        caller: &Caller,
+        queue: &str,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<SentMessage>, Refusal>;
 }
 
 impl fmt::Debug for dyn Services {

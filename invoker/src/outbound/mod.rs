@@ -2,7 +2,8 @@
 //!
 //! One request, read downward: `allowance` (is the host on the function's list, and has the invocation requests left?) →
 //! `request` (what goes out) → `resolve` (the host's addresses, once) → `address` (which of them are open) → `connect`
-//! (one of these) → `exchange` (request and response) → `body`. What goes to the platform itself ends at `inside`. Nothing here follows redirects, unpacks bodies, or keeps
+//! (one of these) → `exchange` (request and response) → `body`. What goes to the platform itself ends at `inside`, or at
+//! `queue`. Nothing here follows redirects, unpacks bodies, or keeps
 //! a connection for another request.
 
 mod address;
@@ -12,6 +13,7 @@ mod connect;
 mod exchange;
 mod failure;
 mod inside;
+mod queue;
 mod request;
 mod resolve;
 mod webhook;

@@ -16,7 +16,8 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use mayfly_invoker_api::{
-    AllowedHost, Body, Caller, Digest, Gauge, Isolation, Kind, Limits, Services, SnapshotMode, Target,
+    AllowedHost, Body, Caller, Digest, Gauge, Isolation, Kind, Limits, OutgoingMessage, Refusal, SentMessage, Services,
+    SnapshotMode, Target,
 };
 use tokio::time::Instant;
 
@@ -55,6 +56,15 @@ impl Services for NoServices {
     async fn answer(&self, _caller: &Caller, _service: &str, _request: Request<Body>) -> http::Response<Body> {
         let nothing = http_body_util::Empty::new().map_err(|never| match never {});
         http::Response::new(nothing.boxed_unsync())
+    }
+
+    async fn send(
+        &self,
+        _caller: &Caller,
+        _queue: &str,
+        _messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<SentMessage>, Refusal> {
+        Ok(Vec::new())
     }
 }
 

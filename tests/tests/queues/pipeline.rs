@@ -11,6 +11,7 @@ use crate::events::{in_state, show};
 on_both_databases!(
     orders_go_from_queue_to_queue,
     a_function_sends_only_what_it_may,
+    what_a_function_sends_is_whole_or_refused,
     a_circle_comes_to_an_end,
 );
 
@@ -136,17 +137,18 @@ async fn a_function_sends_only_what_it_may(platform: &mut Platform) {
     in_state(platform, &events[0], "dead").await;
     let logs = platform.fn_(&["logs", "silent"]).await.ok();
     assert!(logs.contains("must name it"), "{logs}");
+}
 
+async fn what_a_function_sends_is_whole_or_refused(platform: &mut Platform) {
+    create(platform, "orders", &[]).await;
+    create(platform, "next", &[]).await;
+    let flags = ["--name", "sender", "--max-attempts", "1"];
     let more = ["--allow-host", "*.mayfly.internal", "--allow-host", "mayfly.internal"];
-    platform
-        .deploy(
-            "consume",
-            &[&["--name", "silent", "--max-attempts", "1"], &more[..]].concat(),
-        )
-        .await;
+    platform.deploy("consume", &[&flags[..], &more].concat()).await;
+    subscribe(platform, "sender", "orders", "to-sender", &[]).await;
     for (wish, code) in [
         (json!({"do": "send", "queue": "nothing"}), "queue_not_found"),
-        (json!({"do": "send", "queue": "No Name"}), "not_sent"),
+        (json!({"do": "send", "queue": "No Name"}), "queue_not_found"),
         (
             json!({"do": "send", "queue": "next", "bytes": (256 << 10) + 1}),
             "payload_too_large",
@@ -159,6 +161,23 @@ async fn a_function_sends_only_what_it_may(platform: &mut Platform) {
             json!({"do": "send", "queue": "next", "delay": 901}),
             "invalid_parameter",
         ),
+        (
+            json!({"do": "send-all", "queue": "next", "count": 0}),
+            "invalid_parameter",
+        ),
+        (
+            json!({"do": "send-all", "queue": "next", "count": 101}),
+            "invalid_parameter",
+        ),
+        (
+            json!({"do": "send-all", "queue": "next", "count": 3, "broken": true}),
+            "payload_too_large",
+        ),
+        (json!({"do": "post", "queue": "nothing"}), "404"),
+        (json!({"do": "post", "queue": "No%20Name"}), "404"),
+        (json!({"do": "post", "queue": "next", "bytes": (256 << 10) + 1}), "413"),
+        (json!({"do": "post", "queue": "next", "delay": "901"}), "400"),
+        (json!({"do": "post", "queue": "next", "delay": "soon"}), "400"),
         (json!({"do": "get", "uri": "http://queue.mayfly.internal/next"}), "405"),
         (json!({"do": "get", "uri": "http://secrets.mayfly.internal/"}), "404"),
         (json!({"do": "get", "uri": "http://mayfly.internal/"}), "404"),
@@ -169,12 +188,23 @@ async fn a_function_sends_only_what_it_may(platform: &mut Platform) {
         assert!(why.contains(code), "{wish}: {why}");
     }
     assert_eq!(queue(platform, "next").await["messages"], 0, "nothing of that was sent");
-    let wish = json!({"do": "send", "queue": "next", "bytes": 256 << 10, "attribute": "Ren\u{e9}"});
+    for how in ["send", "post"] {
+        let wish = json!({"do": how, "queue": "next", "bytes": 256 << 10, "attribute": "Ren\u{e9}"});
+        let (_, events) = send(platform, "orders", &wish.to_string(), &[]).await;
+        in_state(platform, &events[0], "succeeded").await;
+        let received = receive(platform, "next", &[]).await;
+        assert_eq!(received[0]["body"].as_str().map(str::len), Some(256 << 10));
+        assert_eq!(received[0]["attributes"]["mine"], "Ren\u{e9}");
+    }
+    let wish = json!({"do": "send-all", "queue": "next", "count": 100});
     let (_, events) = send(platform, "orders", &wish.to_string(), &[]).await;
     in_state(platform, &events[0], "succeeded").await;
+    assert_eq!(queue(platform, "next").await["messages"], 100);
     let received = receive(platform, "next", &[]).await;
-    assert_eq!(received[0]["body"].as_str().map(str::len), Some(256 << 10));
-    assert_eq!(received[0]["attributes"]["mine"], "Ren\u{e9}");
+    assert_eq!(
+        (&received[0]["body"], &received[0]["attributes"]["Of"]),
+        (&json!("0"), &json!("send-all"))
+    );
 }
 
 /// A function that sends each message on to its own queue.

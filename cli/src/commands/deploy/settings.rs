@@ -76,14 +76,13 @@ struct EventSettings {
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     max_event_age: Option<u32>,
 
-    /// What is told when an event was handled, as function:NAME or https://HOST/PATH; `none` takes it
-    /// away
-    #[arg(long, value_name = "DESTINATION")]
+    /// What is told when an event was handled, as function:NAME, queue:NAME, https://HOST/PATH, or
+    /// amqp://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY; `none` takes it away
+    #[arg(long, value_name = "DESTINATION", env = "MAYFLY_ON_SUCCESS", hide_env_values = true)]
     on_success: Option<String>,
 
-    /// What is told when an event was given up, as function:NAME or https://HOST/PATH; `none` takes it
-    /// away
-    #[arg(long, value_name = "DESTINATION")]
+    /// What is told when an event was given up, in the same ways
+    #[arg(long, value_name = "DESTINATION", env = "MAYFLY_ON_FAILURE", hide_env_values = true)]
     on_failure: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::admin::Admin;
 use crate::admin::artifacts::missing;
 use crate::admin::extract::{Document, NamedFunction, invalid_parameter};
-use crate::admin::functions::{FunctionView, SnapshotView};
+use crate::admin::functions::{FunctionView, SnapshotView, secrets};
 use crate::code::Code;
 use crate::config::{
     ALLOWED_HOSTS_MAX, ENV_BYTES_MAX, ENV_VARS_MAX, INSTANCES_MAX, MEMORY_MIB_MAX, MIN_WARM_MAX,
@@ -56,7 +56,7 @@ pub(crate) struct Deployed {
 pub(in crate::admin) async fn deploy(
     State(admin): State<Admin>,
     NamedFunction(namespace, name): NamedFunction,
-    Document(deployment): Document<Deployment>,
+    Document(mut deployment): Document<Deployment>,
 ) -> Result<(StatusCode, Json<Deployed>), Problem> {
     let artifact: Digest = deployment.artifact.parse().map_err(invalid_parameter)?;
     check(&deployment.config)?;
@@ -70,6 +70,7 @@ pub(in crate::admin) async fn deploy(
         &deployment.config,
     )
     .await?;
+    deployment.config.secrets = secrets::of(&admin, &namespace, &name, &deployment.config).await?;
     let now_ms = admin.parts.clock.unix_ms();
     let deployed = admin
         .parts

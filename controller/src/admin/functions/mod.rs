@@ -4,6 +4,7 @@ pub(super) mod delete;
 pub(super) mod deploy;
 pub(super) mod get;
 pub(super) mod list;
+mod secrets;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use lapin::uri::AMQPUri;
 use mayfly_invoker_api::{FunctionName, Namespace, QueueName};
 
 use super::view::TriggerView;
@@ -19,7 +18,7 @@ use crate::admin::notifications;
 use crate::admin::queues::find;
 use crate::code::Code;
 use crate::config::{SUBSCRIBERS_MAX, TRIGGERS_MAX, WATCHERS_MAX};
-use crate::events::SigningSecret;
+use crate::events::{BrokerUrl, SigningSecret};
 use crate::problem::{Problem, ProblemDocument};
 use crate::sealing::Seal;
 use crate::store::{AmqpSource, CronConfig, EventTrigger, MessageSource, StorageSource, Subscription, TriggerConfig};
@@ -171,15 +170,10 @@ async fn kept(
 }
 
 /// The source as it is kept: whoever reads the database or asks the API does not learn the password.
-fn sealed(seal: &Seal, purpose: &str, url: &AMQPUri, queue: String) -> Result<AmqpSource, Problem> {
-    let sealed = seal.seal(purpose, &url.to_string()).map_err(not_sealed)?;
-    let (scheme, authority) = (&url.scheme, &url.authority);
+fn sealed(seal: &Seal, purpose: &str, url: &BrokerUrl, queue: String) -> Result<AmqpSource, Problem> {
     Ok(AmqpSource {
-        url: sealed,
-        shown: format!(
-            "{scheme}://{}:***@{}:{}/{}",
-            authority.userinfo.username, authority.host, authority.port, url.vhost
-        ),
+        url: seal.seal(purpose, &url.reveal()).map_err(not_sealed)?,
+        shown: url.to_string(),
         queue,
         dead_letter: None,
     })

@@ -1,6 +1,5 @@
 //! What may be asked for of a trigger, and what is wrong with it.
 
-use lapin::uri::AMQPUri;
 use mayfly_delivery::RetryPolicy;
 use mayfly_invoker_api::{FunctionName, QueueName};
 use serde::Deserialize;
@@ -10,11 +9,8 @@ use utoipa::ToSchema;
 use super::watch::{NewStorage, NewWatch};
 use crate::admin::extract::invalid_parameter;
 use crate::code::Code;
-use crate::config::{
-    AMQP_NAME_BYTES_MAX, AMQP_URL_BYTES_MAX, BATCH_MAX, DETAIL_BYTES_MAX, INSTANCES_MAX, JITTER_SECONDS_MAX,
-    WINDOW_MS_MAX,
-};
-use crate::events::{Filters, OrderPath, Timing};
+use crate::config::{BATCH_MAX, DETAIL_BYTES_MAX, INSTANCES_MAX, JITTER_SECONDS_MAX, WINDOW_MS_MAX};
+use crate::events::{BrokerUrl, Filters, OrderPath, Timing, check_name};
 use crate::problem::Problem;
 use crate::store::{AmqpTarget, CronConfig, MessageSource, Missed, Subscription};
 
@@ -183,7 +179,7 @@ pub(super) enum What {
 pub(super) enum NewSource {
     Queue(QueueName),
     Amqp {
-        url: Box<AMQPUri>,
+        url: BrokerUrl,
         queue: String,
         dead_letter: Option<AmqpTarget>,
     },
@@ -298,11 +294,9 @@ fn amqp_source(text: &str, new: &mut NewSubscription) -> Result<NewSource, Probl
             routing_key: key.unwrap_or_else(|| queue.clone()),
         }),
     };
-    let names = dead_letter
-        .iter()
-        .flat_map(|target| [&target.exchange, &target.routing_key]);
-    if !names.into_iter().all(|name| is_amqp_name(name)) {
-        return Err(no_amqp_name());
+    if let Some(target) = &dead_letter {
+        check_name(&target.exchange).map_err(invalid_parameter)?;
+        check_name(&target.routing_key).map_err(invalid_parameter)?;
     }
     // It would come back at once, for ever.
     if dead_letter
@@ -319,30 +313,18 @@ fn amqp_source(text: &str, new: &mut NewSubscription) -> Result<NewSource, Probl
 }
 
 /// The URL of a broker, for a queue of it.
-pub(super) fn broker(text: &str, queue: &str) -> Result<Box<AMQPUri>, Problem> {
-    if text.len() > AMQP_URL_BYTES_MAX {
-        return Err(invalid_parameter(format!(
-            "the URL of a broker has at most {AMQP_URL_BYTES_MAX} bytes"
-        )));
+pub(super) fn broker(text: &str, queue: &str) -> Result<BrokerUrl, Problem> {
+    if queue.is_empty() {
+        return Err(invalid_parameter("say which queue of the broker it is"));
     }
-    if queue.is_empty() || !is_amqp_name(queue) {
-        return Err(no_amqp_name());
+    check_name(queue).map_err(invalid_parameter)?;
+    let url = BrokerUrl::parse(text).map_err(|error| invalid_parameter(format!("amqp: {error}")))?;
+    if url.is_hidden() {
+        return Err(invalid_parameter(
+            "amqp: *** stands for a password that is not shown; write the password in its place",
+        ));
     }
-    // What is wrong with it is not said in its own words: they may hold the password.
-    let url = text
-        .parse()
-        .map_err(|_| invalid_parameter("amqp must be the URL of a broker, as amqp://USER:PASSWORD@HOST:5672/%2f"))?;
-    Ok(Box::new(url))
-}
-
-fn is_amqp_name(name: &str) -> bool {
-    name.len() <= AMQP_NAME_BYTES_MAX && !name.chars().any(char::is_control)
-}
-
-fn no_amqp_name() -> Problem {
-    invalid_parameter(format!(
-        "names of RabbitMQ have up to {AMQP_NAME_BYTES_MAX} bytes and no control characters, and a queue has one"
-    ))
+    Ok(url)
 }
 
 fn at_most(name: &str, found: u32, least: u32, most: u32) -> Result<(), Problem> {

@@ -1,6 +1,5 @@
 //! What may be asked for of a trigger that waits for changes of objects.
 
-use lapin::uri::AMQPUri;
 use mayfly_delivery::RetryPolicy;
 use mayfly_invoker_api::BucketName;
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use utoipa::ToSchema;
 use super::wanted::{PartialRetry, Wanted, What, broker, checked_name, yes};
 use crate::admin::extract::invalid_parameter;
 use crate::config::OBJECT_KEY_BYTES_MAX;
+use crate::events::BrokerUrl;
 use crate::problem::Problem;
 use crate::storage::OTHER_BUCKET_BYTES_MAX;
 use crate::store::{ObjectChange, StorageSource, StorageWatch};
@@ -52,7 +52,7 @@ fn created() -> Vec<ObjectChange> {
 pub(super) enum NewStorage {
     Bucket(BucketName),
     Webhook,
-    Amqp { url: Box<AMQPUri>, queue: String },
+    Amqp { url: BrokerUrl, queue: String },
 }
 
 impl NewWatch {

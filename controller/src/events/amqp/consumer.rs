@@ -337,7 +337,7 @@ impl Consumer {
             created_ms: now_ms,
             due_ms: now_ms,
             expires_ms: now_ms.saturating_add(max_age_ms),
-            depth: 0,
+            depth: shape.depth(),
             order_key,
             envelope: Envelope::of_amqp(shape, subscription.retry).to_text(),
             payload: body,

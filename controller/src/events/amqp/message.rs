@@ -13,10 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::publisher::bytes_of;
+use crate::config::EVENT_DEPTH_MAX;
 use crate::store::ClaimedEvent;
 
 /// Tables and lists inside of each other that are kept of a message's headers.
 const HEADER_DEPTH_MAX: usize = 8;
+
+/// How many events led to a message, in its headers, so that a circle through a broker comes to an end.
+pub(crate) const DEPTH_HEADER: &str = "mayfly-depth";
 
 /// What a message is beside its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,14 @@ impl AmqpShape {
             properties: Box::new(properties(&delivery.properties, delivery.data.len())),
             redelivered: delivery.redelivered,
         }
+    }
+
+    /// How many events led to it, as far as its sender says.
+    pub(super) fn depth(&self) -> u32 {
+        let said = self.properties.headers.get(DEPTH_HEADER).and_then(Value::as_u64);
+        // More than that makes no difference.
+        let depth = said.unwrap_or(0).min(u64::from(EVENT_DEPTH_MAX) + 1);
+        u32::try_from(depth).unwrap_or(u32::MAX)
     }
 
     /// What filters and order keys find: the headers that are text, a number or a truth value.

@@ -1,6 +1,9 @@
-//! RabbitMQ as a source of events: one consumer for each trigger that is on, in every controller.
+//! RabbitMQ: as a source of events, with one consumer for each trigger that is on, in every controller; and as where
+//! outcomes and dead letters go.
 
+mod broker;
 mod consumer;
+mod destination;
 mod message;
 mod publisher;
 
@@ -22,7 +25,9 @@ use crate::events::intake::Intake;
 use crate::sealing::Seal;
 use crate::store::{AmqpSource, EventTrigger, Store, StoreError, TriggerConfig};
 
-pub(super) use message::{AmqpShape, document};
+pub(crate) use broker::{BrokerUrl, check_name};
+pub use destination::AmqpDestination;
+pub(super) use message::{AmqpShape, DEPTH_HEADER, document};
 pub(crate) use publisher::Publication;
 pub(super) use publisher::Publisher;
 

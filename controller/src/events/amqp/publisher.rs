@@ -1,6 +1,5 @@
 //! Messages for RabbitMQ: each is confirmed by the broker before its event has succeeded.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use mayfly_delivery::Fault;
+use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::code::Code;
@@ -25,7 +24,9 @@ use crate::store::StoredResult;
 /// From the first byte to the broker until its confirmation.
 const PUBLISH_TIME_MAX: Duration = Duration::from_secs(10);
 /// Connections that are kept; each costs a thread.
-const CONNECTIONS_MAX: usize = 32;
+const CONNECTIONS_MAX: u64 = 32;
+/// A connection that nobody used for so long is closed.
+const IDLE_TIME_MAX: Duration = Duration::from_mins(5);
 /// Tables and lists inside of each other that are written.
 const HEADER_DEPTH_MAX: usize = 8;
 
@@ -44,7 +45,8 @@ pub(crate) struct Publication {
 #[derive(Clone)]
 pub(crate) struct Publisher {
     seal: Seal,
-    channels: Arc<Mutex<HashMap<String, Arc<Open>>>>,
+    /// By URL. Whoever waits for one broker is not in the way of another.
+    channels: Cache<String, Arc<Open>>,
 }
 
 /// A channel that confirms, and its connection.
@@ -57,7 +59,10 @@ impl Publisher {
     pub(crate) fn new(seal: Seal) -> Self {
         Self {
             seal,
-            channels: Arc::default(),
+            channels: Cache::builder()
+                .max_capacity(CONNECTIONS_MAX)
+                .time_to_idle(IDLE_TIME_MAX)
+                .build(),
         }
     }
 
@@ -71,11 +76,13 @@ impl Publisher {
         match timeout(PUBLISH_TIME_MAX, self.confirmed(&url, publication, body)).await {
             Ok(Ok(())) => Went::Well(StoredResult::empty()),
             Ok(Err(message)) => {
-                self.forget(&url).await;
+                // Whatever is wrong with it, the next one begins anew.
+                self.channels.invalidate(&url).await;
                 Went::Badly(Fault::Function, refused(message))
             }
             Err(_) => {
-                self.forget(&url).await;
+                // Whatever is wrong with it, the next one begins anew.
+                self.channels.invalidate(&url).await;
                 let seconds = PUBLISH_TIME_MAX.as_secs();
                 Went::Badly(
                     Fault::Function,
@@ -116,32 +123,30 @@ impl Publisher {
         }
     }
 
-    async fn open(&self, url: &str) -> Result<Arc<Open>, lapin::Error> {
-        let mut channels = self.channels.lock().await;
-        if let Some(open) = channels.get(url).filter(|open| open.channel.status().connected()) {
-            return Ok(Arc::clone(open));
+    async fn open(&self, url: &str) -> Result<Arc<Open>, Arc<lapin::Error>> {
+        if let Some(open) = self.channels.get(url).await
+            && !open.channel.status().connected()
+        {
+            self.channels.invalidate(url).await;
         }
-        let mut uri: AMQPUri = url.parse().unwrap_or_default();
-        uri.query.heartbeat.get_or_insert(super::HEARTBEAT_SECONDS);
-        let properties = ConnectionProperties::default().with_connection_name("mayfly publisher".into());
-        let connection = Connection::connect_uri(uri, properties).await?;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        if channels.len() >= CONNECTIONS_MAX {
-            channels.clear();
-        }
-        let open = Arc::new(Open {
-            _connection: connection,
-            channel,
-        });
-        channels.insert(url.to_owned(), Arc::clone(&open));
-        Ok(open)
+        self.channels.try_get_with_by_ref(url, connect(url)).await
     }
+}
 
-    /// Whatever is wrong with it, the next one begins anew.
-    async fn forget(&self, url: &str) {
-        self.channels.lock().await.remove(url);
-    }
+async fn connect(url: &str) -> Result<Arc<Open>, lapin::Error> {
+    // It was read before it was sealed.
+    let mut uri: AMQPUri = url
+        .parse()
+        .map_err(|_| std::io::Error::other("the URL of the broker cannot be read"))?;
+    uri.query.heartbeat.get_or_insert(super::HEARTBEAT_SECONDS);
+    let properties = ConnectionProperties::default().with_connection_name("mayfly publisher".into());
+    let connection = Connection::connect_uri(uri, properties).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(Arc::new(Open {
+        _connection: connection,
+        channel,
+    }))
 }
 
 /// As they came, persistent.

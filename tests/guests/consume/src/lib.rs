@@ -35,6 +35,8 @@ async fn consume(event: Value, context: Context) -> Result<Value, Error> {
             Some("trap") => panic!("a message asked for this trap"),
             Some("answer") => return Ok(wish["answer"].clone()),
             Some("send") => send(&wish).await?,
+            Some("send-all") => send_all(&wish).await?,
+            Some("post") => post(&wish).await?,
             Some("get") => get(&wish).await?,
             _ => {}
         }
@@ -63,6 +65,41 @@ async fn send(wish: &Value) -> Result<(), Error> {
     }
     message.send(queue).await?;
     Ok(())
+}
+
+/// Sends `count` messages at once, each a number; the last one is longer than may be if it is `broken`.
+async fn send_all(wish: &Value) -> Result<(), Error> {
+    let count = wish["count"].as_u64().unwrap_or_default();
+    let mut messages = Vec::new();
+    for number in 0..count {
+        messages.push(queue::Message::json(&number)?.attribute("Of", "send-all"));
+    }
+    if wish["broken"] == true {
+        messages.push(queue::Message::text("x".repeat(300_000)));
+    }
+    let sent = queue::send_all(wish["queue"].as_str().unwrap_or_default(), messages).await?;
+    assert_eq!(sent.len() as u64, count);
+    Ok(())
+}
+
+/// Posts a message of `bytes` letters to `queue`, as functions do in languages without a library for it.
+async fn post(wish: &Value) -> Result<(), Error> {
+    let uri = format!(
+        "http://queue.mayfly.internal/{}",
+        wish["queue"].as_str().unwrap_or_default()
+    );
+    let body = "x".repeat(usize::try_from(wish["bytes"].as_u64().unwrap_or_default())?);
+    let mut request =
+        Request::post(uri).header("mayfly-attribute-mine", wish["attribute"].as_str().unwrap_or_default());
+    if let Some(delay) = wish["delay"].as_str() {
+        request = request.header("mayfly-delay-seconds", delay);
+    }
+    let sent = Client::new().send(request.body(Body::from(body))?).await;
+    let answer = sent.map_err(|error| Error::new("not_sent", error.to_string()))?;
+    match answer.status().as_u16() {
+        202 => Ok(()),
+        status => Err(Error::new("answered", status.to_string())),
+    }
 }
 
 /// Fails with the status of `uri`.

@@ -1,4 +1,4 @@
-//! An HTTP server that does nothing else: `tests/src/bin/bare-hyper.rs`, part of the release build.
+//! An HTTP server that does nothing else: `tests/peers/src/bin/bare-hyper.rs`, part of the release build.
 
 use std::path::PathBuf;
 use std::process::Command;

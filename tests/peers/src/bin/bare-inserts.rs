@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
         .synchronous(SqliteSynchronous::Full)
         .connect()
         .await?;
-    sqlx::migrate!("../controller/migrations/sqlite")
+    sqlx::migrate!("../../controller/migrations/sqlite")
         .run(&mut connection)
         .await?;
     let row = format!("({})", vec!["?"; COLUMNS].join(","));

@@ -67,6 +67,7 @@ contract! {
         the_functions_that_were_called_last_come_first,
         numbers_go_on_after_a_deletion,
         any_text_survives_in_the_configuration,
+        secrets_are_kept_apart,
     }
     records {
         a_record_comes_back_as_it_was,

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use mayfly_controller::clock::SystemRandom;
 use mayfly_controller::ledger::InvocationRecord;
-use mayfly_controller::store::{Artifact, FunctionConfig, StoreError, Version};
+use mayfly_controller::sealing::Seal;
+use mayfly_controller::store::{Artifact, DestinationSecrets, FunctionConfig, StoreError, Version};
 use mayfly_invoker_api::{Kind, SnapshotMode};
 
 use crate::bed::{Bed, artifact, config, default, digest, function, namespace, record};
@@ -339,6 +341,7 @@ pub(crate) async fn any_text_survives_in_the_configuration(bed: Bed) {
         },
         on_success: Some("function:next".parse().unwrap()),
         on_failure: None,
+        secrets: DestinationSecrets::default(),
     };
     bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
     bed.store
@@ -353,4 +356,35 @@ pub(crate) async fn any_text_survives_in_the_configuration(bed: Bed) {
         .unwrap();
     assert_eq!(version.config, config);
     assert_eq!(version.config_digest, config.digest());
+}
+
+pub(crate) async fn secrets_are_kept_apart(bed: Bed) {
+    let seal = Seal::new(&[7; 32], std::sync::Arc::new(SystemRandom));
+    let sealed = |text: &str| Some(seal.seal("a", text).unwrap());
+    let with = |on_success, on_failure| FunctionConfig {
+        secrets: DestinationSecrets { on_success, on_failure },
+        ..config(64)
+    };
+    bed.store.insert_artifact(&default(), &artifact(1)).await.unwrap();
+    let first = with(sealed("one"), None);
+    for (config, number, changed) in [
+        (&first, 1, true),
+        (&first, 1, false),
+        (&with(sealed("one"), None), 2, true),
+        (&with(None, sealed("two")), 3, true),
+        (&config(64), 4, true),
+    ] {
+        let deployed = bed
+            .store
+            .deploy(&default(), &function("hello"), digest(1), config, 1)
+            .await
+            .unwrap();
+        assert_eq!((deployed.version.number, deployed.changed), (number, changed));
+        assert_eq!(&deployed.version.config, config);
+        assert_eq!(deployed.version.config_digest, first.digest(), "it is of what is shown");
+    }
+    let shown = serde_json::to_string(&first).unwrap();
+    assert!(!shown.contains("secrets"), "{shown}");
+    let listed = bed.store.versions(&default(), &function("hello"), 10).await.unwrap();
+    assert_eq!(listed[3].config, first);
 }
