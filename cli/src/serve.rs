@@ -54,8 +54,9 @@ const MAX_CONCURRENCY: u32 = 900;
 const INSTANCES_SPARE: u32 = 100;
 
 /// Warnings of `wasmtime_wasi_http` are about what guests do, so that a guest could fill the disk with them.
-/// `s3s` has an error for each request that is refused; what is wrong with us is said where it happens.
-const LOG_FILTER_DEFAULT: &str = "info,wasmtime_wasi_http=error,s3s=off";
+/// `s3s` has an error for each request that is refused, and `lapin` shows whole messages that are returned; what is wrong with
+/// us is said where it happens.
+const LOG_FILTER_DEFAULT: &str = "info,wasmtime_wasi_http=error,s3s=off,lapin=off";
 
 /// Where and on what the server runs.
 #[derive(Debug, clap::Args)]

@@ -147,6 +147,9 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 10;
 pub(crate) const ATTRIBUTES_MAX: usize = 32;
 /// Names and values of a message's attributes together, in bytes.
 pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
+/// Events that messages sent at once may become, and their bodies and attributes in bytes.
+pub(crate) const EVENTS_AT_ONCE_MAX: usize = 1_000;
+pub(crate) const EVENTS_AT_ONCE_BYTES_MAX: usize = 32 << 20;
 /// Messages of one request.
 pub(crate) const MESSAGES_AT_ONCE_MAX: usize = 100;
 /// A request with messages, in bytes of JSON.

@@ -1,5 +1,6 @@
 //! What the targets in `fuzz/` call. What they have kept is run here, too, with every change.
 
+pub use crate::events::property::sources;
 pub use crate::ingress::property::headers;
 pub use crate::ledger::property::usage_frames;
 
@@ -28,6 +29,11 @@ mod tests {
     #[test]
     fn kept_inputs_of_the_header_conversion() {
         run_kept("headers", headers);
+    }
+
+    #[test]
+    fn kept_inputs_of_the_event_sources() {
+        run_kept("sources", sources);
     }
 
     #[test]

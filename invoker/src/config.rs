@@ -125,6 +125,10 @@ pub(crate) const LARGE_GUEST_BYTES: u64 = 16 << 20;
 
 /// Bytes that a guest may hand to the host in one call.
 pub(crate) const HOSTCALL_BYTES_MAX: usize = 8 << 20;
+/// Messages that a guest may send in one call.
+pub(crate) const SENT_MESSAGES_MAX: usize = 100;
+/// Their bodies and attributes together, in bytes.
+pub(crate) const SENT_BYTES_MAX: usize = 1 << 20;
 /// Live component-model handles of one store.
 pub(crate) const HANDLES_MAX: usize = 10_000;
 /// Host resources of one store.

@@ -170,15 +170,14 @@ fn is_offered(import: &str, wasi: Wasi) -> bool {
     let Some((package, _)) = interface.split_once('/') else {
         return false;
     };
-    if interface == QUEUE_INTERFACE {
-        return version.starts_with("0.1.");
-    }
-    let releases: &[&str] = match wasi {
-        Wasi::Stable => &["0.2."],
-        Wasi::WithPreview => &["0.2.", "0.3."],
+    let releases: &[&str] = match (interface, wasi) {
+        (QUEUE_INTERFACE, _) => &["0.1."],
+        (_, Wasi::Stable) => &["0.2."],
+        (_, Wasi::WithPreview) => &["0.2.", "0.3."],
     };
+    let is_offered = interface == QUEUE_INTERFACE || OFFERED_PACKAGES.contains(&package);
     let patch = releases.iter().find_map(|release| version.strip_prefix(release));
-    patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit())) && OFFERED_PACKAGES.contains(&package)
+    is_offered && patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn listed(names: &[String]) -> String {
@@ -288,6 +287,7 @@ mod tests {
             "wasi:http/types@0.2.0",
             "wasi:cli/terminal-stdin@0.2.12",
             "wasi:sockets/tcp@0.2.3",
+            "mayfly:function/queue@0.1.0",
         ] {
             assert!(is_offered(offered, Wasi::Stable), "{offered}");
         }
@@ -297,6 +297,9 @@ mod tests {
             "wasi:keyvalue/store@0.2.0",
             "acme:db/query@1.0.0",
             "wasi:http/types",
+            "mayfly:function/queue@0.1.0-rc.1",
+            "mayfly:function/queue@0.2.0",
+            "mayfly:function/handler@0.1.0",
             "query",
         ] {
             assert!(!is_offered(foreign, Wasi::Stable), "{foreign}");

@@ -75,7 +75,7 @@ impl Message {
     /// Sends it; it is durable when this returns.
     ///
     /// # Errors
-    /// With the platform's code, such as `queue_not_found`, or `not_sent` when the function may not send.
+    /// As [`send_all`].
     pub async fn send(self, queue: &str) -> Result<Sent, Error> {
         let sent = send_all(queue, [self]).await?;
         let nothing = || Error::new("not_sent", "the platform has sent nothing");
@@ -94,10 +94,11 @@ impl From<Message> for imports::Message {
     }
 }
 
-/// Sends up to 100 messages, all of them or none; they are durable when this returns.
+/// Sends up to 100 messages with together up to 1 MiB, all of them or none; they are durable when this returns.
 ///
 /// # Errors
-/// With the platform's code, such as `queue_not_found`, or `not_sent` when the function may not send.
+/// With the platform's code, such as `queue_not_found` or `payload_too_large`; `not_sent` when the function may not send now,
+/// and `not_known` when its time ended meanwhile.
 #[expect(clippy::unused_async, reason = "the platform may be asked without blocking one day")]
 pub async fn send_all(queue: &str, messages: impl IntoIterator<Item = Message>) -> Result<Vec<Sent>, Error> {
     let messages: Vec<imports::Message> = messages.into_iter().map(Into::into).collect();

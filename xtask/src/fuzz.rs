@@ -12,11 +12,12 @@ use crate::paths;
 use crate::summary::Summary;
 
 /// The targets in `fuzz/fuzz_targets`, and the longest input of each in bytes.
-const TARGETS: [(&str, u32); 5] = [
+const TARGETS: [(&str, u32); 6] = [
     ("cache_entry", 1 << 10),
     ("headers", 4 << 10),
     ("outbound", 4 << 10),
     ("pre_scan", 64 << 10),
+    ("sources", 4 << 10),
     ("usage_frames", 4 << 10),
 ];
 /// Memory of a target, in MiB.

@@ -19,6 +19,7 @@ use crate::events::subscriptions::Subscriptions;
 use crate::events::webhook::Teller;
 use crate::ingress::{Ingress, RecordSlot, Route};
 use crate::problem::Problem;
+use crate::sealing::Seal;
 use crate::store::{ClaimedEvent, Settlement, Store};
 
 /// What every attempt needs.
@@ -30,6 +31,8 @@ pub(super) struct Runner {
     pub(super) ids: Arc<Ids>,
     pub(super) teller: Teller,
     pub(super) publisher: Publisher,
+    /// Opens the URLs of brokers.
+    pub(super) seal: Seal,
     pub(super) subscriptions: Arc<Subscriptions>,
     /// What a function can be given at once, in bytes.
     pub(super) payload_bytes_max: usize,
@@ -101,7 +104,7 @@ impl Runner {
             return self.teller.tell(event, url, about.clone(), payload).await;
         }
         if let Some(publication) = envelope.publication() {
-            return self.publisher.publish(publication, &payload).await;
+            return self.publish(event, publication, route, &payload).await;
         }
         let target = match self.target(event, route).await {
             Ok(target) => target,

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use mayfly_delivery::Fault;
 use mayfly_invoker_api::Target;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admin::time;
@@ -371,23 +372,30 @@ fn failures(result: &StoredResult, members: &[Member<'_>]) -> Result<HashSet<Str
             bytes => Err(unclear(format!("cannot be looked for in an answer of {bytes} bytes"))),
         };
     };
-    let speaks_of_it =
-        serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|answer| answer.get("batchItemFailures").is_some());
-    if !speaks_of_it {
+    let ids = members.iter().map(Member::identifier).collect();
+    named_failures(body, &ids).map_err(unclear)
+}
+
+/// Those of `ids` that an answer names; or what is wrong with its `batchItemFailures`.
+pub(super) fn named_failures(body: &[u8], ids: &HashSet<String>) -> Result<HashSet<String>, String> {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(said) = answer.get("batchItemFailures") else {
         return Ok(HashSet::new());
+    };
+    // A reader of fields would take a list of their values, too.
+    if said.as_array().is_some_and(|items| !items.iter().all(Value::is_object)) {
+        return Err("cannot be read: write {\"itemIdentifier\": ID} for each message".to_owned());
     }
-    let response: PartialResponse =
-        serde_json::from_slice(body).map_err(|error| unclear(format!("cannot be read: {error}")))?;
-    let ids: HashSet<String> = members.iter().map(Member::identifier).collect();
+    let response: PartialResponse = serde_json::from_slice(body).map_err(|error| format!("cannot be read: {error}"))?;
     let failed = response.batch_item_failures.unwrap_or_default();
     failed
         .into_iter()
         .map(|item| match ids.contains(&item.item_identifier) {
             true => Ok(item.item_identifier),
-            false => Err(unclear(format!(
+            false => Err(format!(
                 "name a message that was not in the batch: '{}'",
                 item.item_identifier.chars().take(64).collect::<String>()
-            ))),
+            )),
         })
         .collect()
 }

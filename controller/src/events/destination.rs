@@ -45,10 +45,12 @@ impl FromStr for Destination {
             Some(("queue", name)) => name.parse().map(Self::Queue).map_err(|error| format!("{error}")),
             Some(("amqp" | "amqps", _)) => text.parse().map(Self::Amqp),
             Some(_) if text.contains("://") => text.parse().map(Self::Webhook).map_err(|error| format!("{error}")),
-            _ => Err(format!(
-                "'{text}' is no destination; write function:NAME, queue:NAME, the URL of a webhook, as https://example.com/hook, \
+            // It is not repeated: who has forgotten `amqp://` has written a password all the same.
+            _ => Err(
+                "this is no destination; write function:NAME, queue:NAME, the URL of a webhook, as https://example.com/hook, \
                  or that of RabbitMQ, as amqp://USER:PASSWORD@HOST/VHOST?exchange=NAME&routing_key=KEY"
-            )),
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -189,7 +191,8 @@ impl Ended<'_> {
     /// the broker may be away.
     pub(super) fn publication(&self, publication: Publication, body: Bytes, id: EventId) -> NewEvent {
         let retry = RetryPolicy {
-            max_attempts: 100,
+            // As many as there is time for.
+            max_attempts: 400,
             backoff_seconds: 1,
             max_backoff_seconds: 3_600,
             max_age_seconds: RETENTION_SECONDS_MAX,

@@ -62,10 +62,11 @@ impl Intake {
 
     /// Accepts what has come to a namespace: it is durable when this returns.
     pub(crate) async fn accept(&self, namespace: &Namespace, arrival: Arrival) -> Result<(), Problem> {
-        self.backlog.enter(namespace, count_of(&arrival), bytes_of(&arrival))?;
         let (accepted, outcome) = oneshot::channel();
         let closed = || Problem::new(Code::ShuttingDown, "this server is shutting down");
         let permit = self.sender.reserve().await.map_err(|_| closed())?;
+        // From here on nobody can go away: what is counted is accepted, or counted off again.
+        self.backlog.enter(namespace, count_of(&arrival), bytes_of(&arrival))?;
         permit.send(Accepting {
             namespace: namespace.clone(),
             arrival,

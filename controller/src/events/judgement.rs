@@ -9,7 +9,7 @@ use mayfly_invoker_api::{InvocationId, Logs, QueueName};
 
 use crate::code::Code;
 use crate::config::EVENT_DEPTH_MAX;
-use crate::events::amqp::{AmqpDestination, AmqpShape, Publication};
+use crate::events::amqp::{AmqpDestination, AmqpShape, Publication, UrlOwner};
 use crate::events::attempt::Runner;
 use crate::events::destination::{Destination, Ended};
 use crate::events::envelope::{Envelope, MessageShape};
@@ -18,8 +18,8 @@ use crate::ingress::Route;
 use crate::ledger::{InvocationRecord, RecordedError};
 use crate::problem::Problem;
 use crate::store::{
-    AmqpSource, AmqpTarget, Arrival, ClaimedEvent, DestinationSecrets, FailedAttempt, MessageSource, NewEvent, Outcome,
-    Settlement, StoredResult,
+    AmqpSource, AmqpTarget, Arrival, ClaimedEvent, FailedAttempt, MessageSource, NewEvent, Outcome, Settlement,
+    StoredResult,
 };
 
 /// Pause after the database failed.
@@ -279,13 +279,10 @@ impl Runner {
             && ended.event.depth <= EVENT_DEPTH_MAX
             && let Some((source, target)) = self.dead_letter_target(ended.event).await
         {
-            let purpose = AmqpSource::purpose(
-                &ended.event.namespace,
-                ended.event.trigger.as_deref().unwrap_or_default(),
-            );
             let publication = Publication {
+                broker: source.shown,
                 url: source.url,
-                purpose,
+                owner: UrlOwner::Trigger(ended.event.trigger.clone().unwrap_or_default()),
                 exchange: target.exchange,
                 routing_key: target.routing_key,
                 properties: ended.dead_properties(message),
@@ -304,14 +301,15 @@ impl Runner {
             return None;
         }
         let secrets = &route.secrets;
-        let url = match ended.outcome {
-            Outcome::Succeeded(_) => &secrets.on_success,
-            _ => &secrets.on_failure,
+        let (url, owner) = match ended.outcome {
+            Outcome::Succeeded(_) => (&secrets.on_success, UrlOwner::OnSuccess),
+            _ => (&secrets.on_failure, UrlOwner::OnFailure),
         };
         let id = self.ids.event(ended.now_ms);
         let publication = Publication {
+            broker: destination.broker.to_string(),
             url: url.clone()?,
-            purpose: DestinationSecrets::purpose(&ended.event.namespace, &ended.event.function),
+            owner,
             exchange: destination.target.exchange.clone(),
             routing_key: destination.target.routing_key.clone(),
             properties: ended.properties(id),

@@ -21,6 +21,9 @@ mod intake;
 mod judgement;
 mod metrics;
 mod outgoing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
+mod publishing;
 mod reserved;
 mod settling;
 mod signing;
@@ -101,13 +104,7 @@ impl Events {
             metrics: Arc::clone(&metrics),
         };
         let (intake, work) = Intake::new(parts.store.clone(), told);
-        let sources = Sources::new(
-            parts.store.clone(),
-            parts.seal.clone(),
-            intake.clone(),
-            Arc::clone(&ids),
-            Arc::clone(&parts.clock),
-        );
+        let sources = Sources::new(parts, intake.clone(), Arc::clone(&ids));
         Self {
             intake,
             sources,
@@ -143,8 +140,11 @@ impl Events {
         messages: Vec<Message>,
         now_ms: i64,
     ) -> Result<Vec<(EventId, Vec<EventId>)>, Problem> {
+        self.subscriptions.topic(namespace, queue).await?.check_all(&messages)?;
         let (mut all, mut sent) = (Arrival::default(), Vec::with_capacity(messages.len()));
         for message in messages {
+            // Filters may take their time, and others have this thread, too.
+            tokio::task::yield_now().await;
             let (id, arrival) = self.subscriptions.arrival(namespace, queue, message, now_ms).await?;
             sent.push((id, arrival.events.iter().map(|event| event.id).collect()));
             all.events.extend(arrival.events);
@@ -218,7 +218,8 @@ impl Events {
                 secrets: self.secrets.clone(),
                 clock: Arc::clone(&parts.clock),
             },
-            publisher: Publisher::new(parts.seal.clone()),
+            publisher: Publisher::new(self.sources.connector()),
+            seal: parts.seal.clone(),
             subscriptions: Arc::clone(&self.subscriptions),
             payload_bytes_max: parts.bounds.payload_bytes_max,
             records: !parts.ledger.discards(),

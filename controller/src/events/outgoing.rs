@@ -1,5 +1,7 @@
 //! What a message must be to be sent, on whichever road it comes.
 
+use std::collections::BTreeMap;
+
 use mayfly_invoker_api::OutgoingMessage;
 
 use crate::code::Code;
@@ -26,6 +28,11 @@ pub(crate) fn checked(messages: Vec<OutgoingMessage>, depth: u32) -> Result<Vec<
         .collect()
 }
 
+/// As they are kept with each event, written as JSON.
+pub(super) fn attributes_bytes(attributes: &BTreeMap<String, String>) -> usize {
+    serde_json::to_string(attributes).map_or(usize::MAX, |text| text.len())
+}
+
 fn checked_one(message: OutgoingMessage, depth: u32) -> Result<Message, Problem> {
     let too_large = |what: String| Err(Problem::new(Code::PayloadTooLarge, what));
     let invalid = |what: String| Err(Problem::new(Code::InvalidParameter, what));
@@ -40,7 +47,7 @@ fn checked_one(message: OutgoingMessage, depth: u32) -> Result<Message, Problem>
             body.len()
         ));
     }
-    let bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes = attributes_bytes(&attributes);
     if attributes.len() > ATTRIBUTES_MAX || bytes > ATTRIBUTES_BYTES_MAX {
         return too_large(format!(
             "a message has {} attributes with {bytes} bytes; at most {ATTRIBUTES_MAX} with {ATTRIBUTES_BYTES_MAX} bytes \

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
 
 use super::changes::event_of;
 use crate::clock::Ids;
@@ -83,6 +83,15 @@ impl Record {
     }
 }
 
+/// A reader of fields would take a list of their values, too; a function that looks for names would find none.
+fn has_names(record: &RawValue) -> bool {
+    let record: Value = serde_json::from_str(record.get()).unwrap_or_default();
+    let s3 = &record["s3"];
+    [&record, s3, &s3["bucket"], &s3["object"]]
+        .into_iter()
+        .all(Value::is_object)
+}
+
 /// The events that a notification becomes for a trigger, in the order of its records: one for each that it wants.
 ///
 /// # Errors
@@ -98,6 +107,9 @@ pub(crate) fn notification_events(
             "it has {} bytes; at most {NOTIFICATION_BYTES_MAX} may be",
             text.len()
         ));
+    }
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Err("it is no notification of S3 or MinIO, which is an object of JSON".to_owned());
     }
     let notification: Notification<'_> =
         serde_json::from_slice(text).map_err(|error| format!("it is no notification of S3 or MinIO: {error}"))?;
@@ -116,6 +128,9 @@ pub(crate) fn notification_events(
     for raw in records {
         let record: Record = serde_json::from_str(raw.get()).map_err(|error| format!("a record is none: {error}"))?;
         record.check()?;
+        if !has_names(raw) {
+            return Err("a record is none: its fields have no names".to_owned());
+        }
         let Some(change) = record.change() else { continue };
         let bucket = &record.s3.bucket.name;
         let is_its_bucket = watch.other_bucket.as_ref().is_none_or(|other| other == bucket);
@@ -137,7 +152,7 @@ pub(crate) fn notification_events(
 #[cfg(test)]
 mod tests {
     use mayfly_invoker_api::EventId;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::store::{StorageSource, TriggerConfig};
@@ -212,6 +227,8 @@ mod tests {
             record("ObjectCreated:Put", "photos", ""),
             record("ObjectCreated:Put", "photos", &long),
             json!({ "eventName": 7, "s3": good["s3"] }),
+            json!(["ObjectCreated:Put", good["s3"]]),
+            json!({ "eventName": "ObjectCreated:Put", "s3": [{ "name": "photos" }, { "key": "raw/a.jpg" }] }),
         ];
         for bad in bad {
             let text = json!({ "Records": [good, bad] }).to_string();
@@ -227,6 +244,7 @@ mod tests {
             "{}",
             "{\"Records\": null}",
             "{\"Records\": 7}",
+            "[[],null]",
             &many,
             &deep,
             &large,

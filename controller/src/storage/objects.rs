@@ -13,15 +13,14 @@ use super::blobs::{Received, read, slices};
 use super::changes::Change;
 use super::error::StorageError;
 use super::{Scope, Storage};
-use crate::config::{OBJECT_BYTES_MAX, OBJECT_KEY_BYTES_MAX};
+use crate::config::{EVENTS_AT_ONCE_MAX, OBJECT_BYTES_MAX, OBJECT_KEY_BYTES_MAX};
 use crate::events::Reserved;
 use crate::store::{
     Blob, BlobId, Bucket, Changed, Condition, ContentId, NewEvent, ObjectMeta, ObjectPath, Removal, StoredObject,
 };
 
-/// Objects that are deleted in one transaction, and events that follow from one, at most.
+/// Objects that are deleted in one transaction, at most.
 const DELETED_AT_ONCE: usize = 100;
-const EVENTS_AT_ONCE: usize = 1_000;
 /// How often a read begins again because another object has come in between.
 const READS_MAX: usize = 5;
 
@@ -330,7 +329,7 @@ impl Storage {
     /// So many that there are not too many events.
     async fn deleted_at_once(&self, scope: &Scope) -> Result<usize, StorageError> {
         let watchers = self.watchers.count(scope).await?;
-        Ok((EVENTS_AT_ONCE / watchers.max(1)).clamp(1, DELETED_AT_ONCE))
+        Ok((EVENTS_AT_ONCE_MAX / watchers.max(1)).clamp(1, DELETED_AT_ONCE))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mayfly_tests::{Platform, eventually, on_both_databases};
+use mayfly_tests::{Platform, ServeWith, eventually, on_both_databases};
 use serde_json::{Value, json};
 
 use super::{create, queue, receive, send, send_all, subscribe};
@@ -12,6 +12,7 @@ on_both_databases!(
     orders_go_from_queue_to_queue,
     a_function_sends_only_what_it_may,
     what_a_function_sends_is_whole_or_refused,
+    messages_sent_together_are_accepted_together,
     a_circle_comes_to_an_end,
 );
 
@@ -137,6 +138,15 @@ async fn a_function_sends_only_what_it_may(platform: &mut Platform) {
     in_state(platform, &events[0], "dead").await;
     let logs = platform.fn_(&["logs", "silent"]).await.ok();
     assert!(logs.contains("must name it"), "{logs}");
+    let (_, events) = send(platform, "orders", r#"{"do": "post", "queue": "next"}"#, &[]).await;
+    let dead = in_state(platform, &events[0], "dead").await;
+    assert!(
+        dead["error_message"]
+            .as_str()
+            .is_some_and(|why| why.contains("not_sent")),
+        "{dead}"
+    );
+    assert_eq!(queue(platform, "next").await["messages"], 0);
 }
 
 async fn what_a_function_sends_is_whole_or_refused(platform: &mut Platform) {
@@ -167,7 +177,11 @@ async fn what_a_function_sends_is_whole_or_refused(platform: &mut Platform) {
         ),
         (
             json!({"do": "send-all", "queue": "next", "count": 101}),
-            "invalid_parameter",
+            "payload_too_large",
+        ),
+        (
+            json!({"do": "send", "queue": "next", "bytes": 12 << 20}),
+            "too much data",
         ),
         (
             json!({"do": "send-all", "queue": "next", "count": 3, "broken": true}),
@@ -192,19 +206,57 @@ async fn what_a_function_sends_is_whole_or_refused(platform: &mut Platform) {
         let wish = json!({"do": how, "queue": "next", "bytes": 256 << 10, "attribute": "Ren\u{e9}"});
         let (_, events) = send(platform, "orders", &wish.to_string(), &[]).await;
         in_state(platform, &events[0], "succeeded").await;
-        let received = receive(platform, "next", &[]).await;
-        assert_eq!(received[0]["body"].as_str().map(str::len), Some(256 << 10));
-        assert_eq!(received[0]["attributes"]["mine"], "Ren\u{e9}");
+        let received = &receive(platform, "next", &[]).await[0];
+        let (bytes, attribute) = (received["body"].as_str().map(str::len), &received["attributes"]["mine"]);
+        assert_eq!((bytes, attribute), (Some(256 << 10), &json!("Ren\u{e9}")));
     }
     let wish = json!({"do": "send-all", "queue": "next", "count": 100});
     let (_, events) = send(platform, "orders", &wish.to_string(), &[]).await;
     in_state(platform, &events[0], "succeeded").await;
     assert_eq!(queue(platform, "next").await["messages"], 100);
-    let received = receive(platform, "next", &[]).await;
-    assert_eq!(
-        (&received[0]["body"], &received[0]["attributes"]["Of"]),
-        (&json!("0"), &json!("send-all"))
-    );
+    let first = &receive(platform, "next", &[]).await[0];
+    let (body, of) = (&first["body"], &first["attributes"]["Of"]);
+    assert_eq!((body, of), (&json!("0"), &json!("send-all")));
+}
+
+/// What is accepted only up to a bound is not accepted at all.
+async fn messages_sent_together_are_accepted_together(platform: &mut Platform) {
+    let serve_with = ServeWith {
+        args: vec!["--max-backlog".to_owned(), "70".to_owned()],
+        ..ServeWith::default()
+    };
+    platform.kill().await;
+    platform.restart_with(serve_with).await;
+    create(platform, "orders", &[]).await;
+    create(platform, "next", &[]).await;
+    let flags = [
+        "--name",
+        "sender",
+        "--max-attempts",
+        "1",
+        "--allow-host",
+        "queue.mayfly.internal",
+    ];
+    platform.deploy("consume", &flags).await;
+    subscribe(platform, "sender", "orders", "to-sender", &[]).await;
+    for (wish, code, sent) in [
+        (
+            json!({"do": "send-all", "queue": "next", "count": 80}),
+            "backlog_full",
+            0,
+        ),
+        (
+            json!({"do": "send-all", "queue": "next", "count": 10, "times": 51}),
+            "not_sent",
+            50,
+        ),
+    ] {
+        let (_, events) = send(platform, "orders", &wish.to_string(), &[]).await;
+        let dead = in_state(platform, &events[0], "dead").await;
+        let why = dead["error_message"].as_str().expect("a reason");
+        assert!(why.contains(code), "{wish}: {why}");
+        assert_eq!(queue(platform, "next").await["messages"], sent, "{wish}");
+    }
 }
 
 /// A function that sends each message on to its own queue.

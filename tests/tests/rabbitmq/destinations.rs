@@ -8,9 +8,10 @@ use mayfly_tests::{Broker, Platform, eventually};
 use serde_json::{Value, json};
 
 use super::{declare, done, publish, subscribe, trigger, waiting};
-use crate::events::hand_in;
+use crate::events::{hand_in, in_state};
 
-const SECRET: &str = "an0ther-w0rd-that-nobody-sees";
+/// Without anything that would be written otherwise in a URL.
+const SECRET: &str = "an0therw0rdthatnobodysees";
 
 pub(super) async fn outcomes_go_to_an_exchange(platform: &Platform, broker: &mut Broker) {
     let done_queue = declare(broker, "done", FieldTable::default()).await;
@@ -86,6 +87,84 @@ async fn next(channel: &Channel, queue: &str) -> BasicGetMessage {
     .await
 }
 
+/// Each place has its own password, and what waits goes with the one that is there when it is its turn.
+pub(super) async fn a_password_can_be_mended(platform: &Platform, broker: &Broker) {
+    let (mended, failed) = (
+        declare(broker, "mended", FieldTable::default()).await,
+        declare(broker, "mended-failed", FieldTable::default()).await,
+    );
+    let wrong = format!("{}?routing_key=mended", broker.url_of("guest", "wrong"));
+    let right = format!("{}?routing_key=mended", broker.url());
+    let other = format!("{}?routing_key=mended-failed", broker.url());
+    let deploy = async |on_success: &str| {
+        let flags = [
+            "--name",
+            "mender",
+            "--max-attempts",
+            "1",
+            "--on-success",
+            on_success,
+            "--on-failure",
+            &other,
+        ];
+        platform.deploy("misbehave-event", &flags).await;
+    };
+    deploy(&wrong).await;
+    hand_in(platform, "mender", &json!({"do": "context"}), &[]).await;
+    hand_in(platform, "mender", &json!({"do": "fail"}), &[]).await;
+    next(&failed, "mended-failed").await;
+    eventually("the broker has refused the user", async || {
+        let args = ["events", "list", "mender", "--state", "queued", "--json"];
+        let listed = platform.fn_(&args).await.json();
+        let events = listed.as_array().expect("a list").clone();
+        events
+            .iter()
+            .any(|event| event["error_code"] == "publish_failed")
+            .then_some(())
+    })
+    .await;
+    deploy(&right).await;
+    next(&mended, "mended").await;
+}
+
+/// Which message of many was returned is known: none is lost for another one.
+pub(super) async fn each_outcome_has_its_own_confirmation(platform: &Platform, broker: &Broker) {
+    const EACH: usize = 60;
+    let channel = declare(broker, "mixed", FieldTable::default()).await;
+    let place = |key: &str| format!("{}?routing_key={key}", broker.url());
+    let flags = [
+        "--name",
+        "mixer",
+        "--max-attempts",
+        "1",
+        "--on-success",
+        &place("mixed"),
+        "--on-failure",
+        &place("nobody-has-it"),
+    ];
+    platform.deploy("misbehave-event", &flags).await;
+    for n in 0..EACH {
+        hand_in(platform, "mixer", &json!({"do": "context", "n": n}), &[]).await;
+        hand_in(platform, "mixer", &json!({"do": "fail", "n": n}), &[]).await;
+    }
+    let events = async |state: &str| -> Vec<Value> {
+        let args = ["events", "list", "mixer", "--state", state, "--limit", "500", "--json"];
+        let listed = platform.fn_(&args).await.json();
+        listed.as_array().expect("a list").clone()
+    };
+    eventually("each was tried", async || {
+        let returned = events("queued").await;
+        let returned = returned.iter().filter(|event| event["error_code"] == "publish_failed");
+        (events("succeeded").await.len() == 2 * EACH && returned.count() == EACH).then_some(())
+    })
+    .await;
+    assert_eq!(
+        waiting(&channel, "mixed").await as usize,
+        EACH,
+        "none is missing, none came twice"
+    );
+}
+
 /// A function that gets its own outcomes back through the broker.
 pub(super) async fn a_circle_through_a_broker_ends(platform: &Platform, broker: &Broker) {
     let channel = declare(broker, "circle", FieldTable::default()).await;
@@ -141,6 +220,46 @@ pub(super) async fn a_password_is_kept_and_not_shown(platform: &Platform, broker
         .expect("an address");
     let moved = format!("amqp://somebody:***@{address}?exchange=in");
     assert_eq!(version(&["--on-success", &moved]).await, 4);
+    // Each place keeps its own password, also at one broker.
+    let (one, two) = (
+        format!("{url}?exchange=one"),
+        other.replace("exchange=out", "exchange=two"),
+    );
+    assert_eq!(version(&["--on-success", &one, "--on-failure", &two]).await, 5);
+    assert_eq!(version(&[]).await, 5);
+    what_fails_does_not_say_it(platform).await;
+    places_that_cannot_be(platform).await;
+    assert_eq!(trigger(platform, "circle").await["state"], "connected");
+}
+
+/// An outcome that the broker refuses, and all that is said of it.
+async fn what_fails_does_not_say_it(platform: &Platform) {
+    // No message of a queue, so it fails, and the broker is told in vain.
+    let id = hand_in(platform, "keeper", &json!({"no": "message"}), &["--max-attempts", "1"]).await;
+    in_state(platform, &id, "dead").await;
+    let queued = eventually("the broker has refused it", async || {
+        let args = ["events", "list", "keeper", "--state", "queued", "--json"];
+        let listed = platform.fn_(&args).await.json();
+        let events = listed.as_array().expect("a list").clone();
+        events.into_iter().find(|event| event["error_code"] == "publish_failed")
+    })
+    .await;
+    let args = ["events", "show", queued["id"].as_str().expect("an id"), "--json"];
+    let shown = platform.fn_(&args).await.ok();
+    assert!(shown.contains("ACCESS_REFUSED") && !shown.contains(SECRET), "{shown}");
+    let log = std::fs::read_to_string(platform.dir().join("server.log")).expect("the log");
+    assert!(!log.contains(SECRET), "{log}");
+    for entry in std::fs::read_dir(platform.dir().join("data"))
+        .expect("the data directory")
+        .flatten()
+    {
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        let found = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+        assert!(!found, "{}", entry.path().display());
+    }
+}
+
+async fn places_that_cannot_be(platform: &Platform) {
     let wasm = mayfly_tests::guest("consume");
     let elsewhere = "amqp://somebody:***@127.0.0.1:1/%2f?exchange=in";
     let args = [
@@ -153,6 +272,9 @@ pub(super) async fn a_password_is_kept_and_not_shown(platform: &Platform, broker
     ];
     platform.fn_(&args).await.failed(1, "invalid_config");
     for bad in [
+        &format!("somebody:{SECRET}@localhost/%2f?exchange=x"),
+        &format!("amqp:/somebody:{SECRET}@localhost/%2f?exchange=x"),
+        &format!("amqp://somebody:1/{SECRET}@localhost/%2f?exchange=x"),
         "amqp://a:b@localhost/%2f",
         "amqp://a:b@localhost/%2f?exchange=x&key=y",
         "amqp://a:b@[::1]/?exchange=x",
@@ -165,15 +287,8 @@ pub(super) async fn a_password_is_kept_and_not_shown(platform: &Platform, broker
             "--on-success",
             bad,
         ];
-        platform.fn_(&args).await.failed(1, "invalid_");
+        let refused = platform.fn_(&args).await;
+        assert!(!refused.stderr.contains(SECRET), "{}", refused.stderr);
+        refused.failed(1, "invalid_");
     }
-    for entry in std::fs::read_dir(platform.dir().join("data"))
-        .expect("the data directory")
-        .flatten()
-    {
-        let bytes = std::fs::read(entry.path()).unwrap_or_default();
-        let found = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
-        assert!(!found, "{}", entry.path().display());
-    }
-    assert_eq!(trigger(platform, "circle").await["state"], "connected");
 }

@@ -33,8 +33,8 @@ pub(super) async fn of(
         ],
     };
     Ok(DestinationSecrets {
-        on_success: on_success.map(|wanted| keeper.secret(wanted)).transpose()?,
-        on_failure: on_failure.map(|wanted| keeper.secret(wanted)).transpose()?,
+        on_success: on_success.map(|wanted| keeper.secret(wanted, [0, 1])).transpose()?,
+        on_failure: on_failure.map(|wanted| keeper.secret(wanted, [1, 0])).transpose()?,
     })
 }
 
@@ -53,15 +53,17 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn secret(&self, wanted: &AmqpDestination) -> Result<Sealed, Problem> {
+    /// What is kept in the same place comes before what is kept in the other one.
+    fn secret(&self, wanted: &AmqpDestination, places: [usize; 2]) -> Result<Sealed, Problem> {
         let seal = &self.admin.parts.seal;
         let shown = wanted.broker.to_string();
-        let same_broker = self.kept.iter().filter_map(|(destination, sealed)| {
+        let kept = places.into_iter().map(|place| self.kept[place]);
+        let mut same_broker = kept.filter_map(|(destination, sealed)| {
             let broker = &destination.as_ref()?.broker;
             sealed.filter(|_| broker.to_string() == shown)
         });
         if wanted.broker.is_hidden() {
-            let kept = same_broker.into_iter().next().cloned();
+            let kept = same_broker.next().cloned();
             return kept.ok_or_else(|| {
                 Problem::new(
                     Code::InvalidConfig,

@@ -43,13 +43,29 @@ impl BrokerUrl {
         if text.len() > AMQP_URL_BYTES_MAX {
             return Err(format!("the URL of a broker has at most {AMQP_URL_BYTES_MAX} bytes"));
         }
-        // The parser would take the host for one that was left out, which is this machine.
-        if text.split('?').next().is_some_and(|address| address.contains('[')) {
-            return Err("the URL of a broker has the name of its host or an IPv4 address".to_owned());
+        let wrong = || {
+            "the URL of a broker is written as amqp://USER:PASSWORD@HOST:5672/%2f, or amqps:// for TLS; in names and the \
+             password, write %XX for what means something in URLs"
+                .to_owned()
+        };
+        // The parser takes more: hosts that are not understood or left out are this machine, and a password with a slash in
+        // it is a virtual host, which is shown.
+        let address = text.split('?').next().unwrap_or_default();
+        let address = address
+            .strip_prefix("amqp://")
+            .or_else(|| address.strip_prefix("amqps://"));
+        let (authority, path) = address
+            .map(|address| address.split_once('/').unwrap_or((address, "")))
+            .ok_or_else(wrong)?;
+        let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let host = host.split(':').next().unwrap_or_default();
+        let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._".contains(char);
+        if host.is_empty() || !host.chars().all(is_plain) || path.contains('@') || text.contains('#') {
+            return Err(wrong());
         }
-        let url = text.parse().map_err(|_| {
-            "the URL of a broker is written as amqp://USER:PASSWORD@HOST:5672/%2f, or amqps:// for TLS".to_owned()
-        })?;
+        let url: AMQPUri = text.parse().map_err(|_| wrong())?;
+        check_name(&url.vhost)?;
+        check_name(&url.authority.userinfo.username)?;
         Ok(Self(Box::new(url)))
     }
 
@@ -117,6 +133,7 @@ mod tests {
                 "amqp://a%3Ab:***@h:1/v%3F%25w",
             ),
             ("amqp://rabbit", "amqp://guest:***@rabbit:5672/%2F"),
+            ("amqp://rabbit//", "amqp://guest:***@rabbit:5672/%2F"),
             ("amqp://a:b@h/%C3%A9", "amqp://a:***@h:5672/%C3%A9"),
         ] {
             let url = BrokerUrl::parse(text).unwrap();
@@ -133,12 +150,22 @@ mod tests {
     #[test]
     fn what_is_no_url_is_refused_without_being_repeated() {
         let long = format!("amqp://a:secret@{}", "h".repeat(5_000));
+        let vhost = format!("amqp://a:secret@h/{}", "v".repeat(256));
         for text in [
             "",
             "rabbit:secret",
             "http://a:secret@h",
             "amqp:secret",
+            "amqp:/shop:secret@h/x",
+            "amqp:///shop:secret@h/x",
+            "amqp://shop:123/secret@h/x",
+            "amqp://shop:12#secret@h/x",
+            "amqp://:secret@/x",
+            "amqp://a:secret@h%20x/",
+            "amqp://a:secret@h x/",
+            "amqp://a:secret@\u{e9}/",
             "amqp://a:secret@[::1]:5672/",
+            &vhost,
             "amqp://a:secret@h/?heartbeat=secret",
             "amqp://a:secret@h:70000/",
             &long,

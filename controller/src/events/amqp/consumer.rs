@@ -12,13 +12,13 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, Connection};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::connect::Trouble;
 use super::message::AmqpShape;
-use super::{Condition, HEARTBEAT_SECONDS, Shared};
+use super::{Condition, Shared};
 use crate::code::Code;
 use crate::config::{AMQP_MESSAGE_BYTES_MAX, RETENTION_SECONDS_MAX};
 use crate::events::envelope::Envelope;
@@ -49,8 +49,6 @@ const ROOM_PAUSE: Duration = Duration::from_millis(200);
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Pause after events were not accepted.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// Longest reason that is shown, in characters.
-const REASON_CHARS_MAX: usize = 256;
 
 /// Takes the messages for one trigger.
 pub(super) struct Consumer {
@@ -66,24 +64,6 @@ pub(super) enum Taken {
     Messages(Subscription),
     /// What another storage says of its objects.
     Notifications(StorageWatch),
-}
-
-/// Why no messages are taken at the moment, for people.
-struct Trouble(String);
-
-impl From<lapin::Error> for Trouble {
-    fn from(error: lapin::Error) -> Self {
-        let text = match error.kind() {
-            ErrorKind::ProtocolError(error) => error.get_message().to_string(),
-            ErrorKind::IOError(error) => format!("no connection to the broker: {error}"),
-            ErrorKind::MissingHeartbeatError => "the broker has not been heard of for a while".to_owned(),
-            ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) => {
-                "the connection to the broker has ended".to_owned()
-            }
-            _ => error.to_string(),
-        };
-        Self(text.chars().take(REASON_CHARS_MAX).collect())
-    }
 }
 
 impl Consumer {
@@ -176,14 +156,8 @@ impl Consumer {
                 &self.source.url,
             )
             .map_err(|error| Trouble(error.to_string()))?;
-        // It was read when the trigger was made.
-        let mut uri: AMQPUri = url
-            .parse()
-            .map_err(|_| Trouble("the URL of the broker cannot be read".to_owned()))?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         let name = format!("mayfly {}/{}", self.trigger.namespace, self.trigger.name);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connection = Connection::connect_uri(uri, properties).await?;
+        let connection = self.shared.connector.connect(&url, name).await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))
     }

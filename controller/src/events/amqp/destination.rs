@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{BrokerUrl, check_name};
+use crate::config::AMQP_URL_BYTES_MAX;
 use crate::store::AmqpTarget;
 
 /// An exchange of a broker. It is shown without the password.
@@ -38,10 +39,17 @@ impl FromStr for AmqpDestination {
                 "say where the broker is to put it: ?exchange=NAME&routing_key=KEY, or ?routing_key=QUEUE".to_owned(),
             );
         }
-        Ok(Self {
+        let destination = Self {
             broker,
             target: AmqpTarget { exchange, routing_key },
-        })
+        };
+        // It is kept as it is shown, and read again.
+        if destination.to_string().len() > AMQP_URL_BYTES_MAX {
+            return Err(format!(
+                "a destination has at most {AMQP_URL_BYTES_MAX} bytes, with %XX for what means something in URLs"
+            ));
+        }
+        Ok(destination)
     }
 }
 
@@ -99,6 +107,7 @@ mod tests {
     #[test]
     fn what_names_no_place_is_refused() {
         let long = format!("amqp://a:secret@h/?exchange={}", "e".repeat(256));
+        let grows = format!("amqp://a:secret@h/?exchange={0}&routing_key={0}", "\u{44f}".repeat(120));
         for text in [
             "amqp://a:secret@h/",
             "amqp://a:secret@h/?exchange=&routing_key=",
@@ -106,6 +115,7 @@ mod tests {
             "amqp://a:secret@h/?exchange=a&routingkey=b",
             "http://a:secret@h/?exchange=a",
             &long,
+            &grows,
         ] {
             let reason = text.parse::<AmqpDestination>().unwrap_err();
             assert!(!reason.contains("secret"), "{reason}");

@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::publisher::bytes_of;
+use super::properties::bytes_of;
 use crate::config::EVENT_DEPTH_MAX;
 use crate::store::ClaimedEvent;
 

@@ -2,9 +2,11 @@
 //! outcomes and dead letters go.
 
 mod broker;
+mod connect;
 mod consumer;
 mod destination;
 mod message;
+mod properties;
 mod publisher;
 
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::Parts;
 use crate::clock::{Clock, Ids};
 use crate::config::AMQP_CONSUMERS_MAX;
 use crate::events::amqp::consumer::{Consumer, Taken};
@@ -26,16 +29,13 @@ use crate::sealing::Seal;
 use crate::store::{AmqpSource, EventTrigger, Store, StoreError, TriggerConfig};
 
 pub(crate) use broker::{BrokerUrl, check_name};
+use connect::Connector;
 pub use destination::AmqpDestination;
 pub(super) use message::{AmqpShape, DEPTH_HEADER, document};
-pub(crate) use publisher::Publication;
-pub(super) use publisher::Publisher;
+pub(super) use publisher::{Publication, Publisher, UrlOwner};
 
 /// Between two looks for triggers that another controller has changed.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
-
-/// Between two signs of life on a connection, in seconds.
-const HEARTBEAT_SECONDS: u16 = 10;
 
 /// What a consumer is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,7 @@ struct Shared {
     ids: Arc<Ids>,
     clock: Arc<dyn Clock>,
     conditions: Mutex<HashMap<EventId, Condition>>,
+    connector: Connector,
 }
 
 impl Shared {
@@ -107,18 +108,24 @@ struct Running {
 }
 
 impl Sources {
-    pub(super) fn new(store: Store, seal: Seal, intake: Intake, ids: Arc<Ids>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(parts: &Parts, intake: Intake, ids: Arc<Ids>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                store,
-                seal,
+                store: parts.store.clone(),
+                seal: parts.seal.clone(),
                 intake,
                 ids,
-                clock,
+                clock: Arc::clone(&parts.clock),
                 conditions: Mutex::default(),
+                connector: Connector::new(),
             }),
             changed: Notify::new(),
         }
+    }
+
+    /// What makes connections, also for whoever publishes.
+    pub(super) fn connector(&self) -> Connector {
+        self.shared.connector.clone()
     }
 
     /// A trigger was made or changed.

@@ -1,106 +1,145 @@
 //! Messages for RabbitMQ: each is confirmed by the broker before its event has succeeded.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lambda_events::rabbitmq::RabbitMqBasicProperties;
 use bytes::Bytes;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
-use lapin::uri::AMQPUri;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{Channel, Confirmation, Connection};
 use mayfly_delivery::Fault;
-use moka::future::Cache;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 
+use super::connect::{Connector, Trouble};
+use super::properties::properties;
 use crate::code::Code;
 use crate::events::judgement::Went;
 use crate::problem::Problem;
-use crate::sealing::{Seal, Sealed};
+use crate::sealing::Sealed;
 use crate::store::StoredResult;
 
 /// From the first byte to the broker until its confirmation.
 const PUBLISH_TIME_MAX: Duration = Duration::from_secs(10);
-/// Connections that are kept; each costs a thread.
-const CONNECTIONS_MAX: u64 = 32;
-/// A connection that nobody used for so long is closed.
+/// Brokers that are published to at once; the connection to each costs a thread.
+const BROKERS_MAX: usize = 32;
+/// Messages that are on their way to one broker at once.
+const CHANNELS_MAX: usize = 8;
+/// A connection that nobody has used for so long is closed by whoever publishes next.
 const IDLE_TIME_MAX: Duration = Duration::from_mins(5);
-/// Tables and lists inside of each other that are written.
-const HEADER_DEPTH_MAX: usize = 8;
 
 /// Where a message goes, and what it is beside its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Publication {
-    /// The broker's URL, and what it was sealed for.
+    /// The broker, as it is shown.
+    pub(crate) broker: String,
+    /// Its URL as it was sealed when the message was made; whoever it was taken from may have another password by now.
     pub(crate) url: Sealed,
-    pub(crate) purpose: String,
+    pub(crate) owner: UrlOwner,
     pub(crate) exchange: String,
     pub(crate) routing_key: String,
     pub(crate) properties: Box<RabbitMqBasicProperties>,
 }
 
+/// Whose URL it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UrlOwner {
+    /// The function's, for what it has handled.
+    OnSuccess,
+    /// The same for what was given up.
+    OnFailure,
+    /// The trigger's of that name.
+    Trigger(String),
+}
+
 /// Publishes, over connections that it keeps. A clone is cheap and means the same ones.
 #[derive(Clone)]
 pub(crate) struct Publisher {
-    seal: Seal,
-    /// By URL. Whoever waits for one broker is not in the way of another.
-    channels: Cache<String, Arc<Open>>,
+    connector: Connector,
+    brokers: Arc<Mutex<HashMap<String, Arc<Broker>>>>,
 }
 
-/// A channel that confirms, and its connection.
-struct Open {
-    _connection: Connection,
-    channel: Channel,
+/// A connection, and the channels of it that confirm. A channel has one message on its way at a time: which message of several
+/// was returned cannot be told.
+struct Broker {
+    connector: Connector,
+    url: String,
+    connection: tokio::sync::Mutex<Option<Connection>>,
+    idle: Mutex<Vec<Channel>>,
+    places: Semaphore,
+    last_used: Mutex<Instant>,
 }
 
 impl Publisher {
-    pub(crate) fn new(seal: Seal) -> Self {
+    pub(crate) fn new(connector: Connector) -> Self {
         Self {
-            seal,
-            channels: Cache::builder()
-                .max_capacity(CONNECTIONS_MAX)
-                .time_to_idle(IDLE_TIME_MAX)
-                .build(),
+            connector,
+            brokers: Arc::default(),
         }
     }
 
-    /// Publishes `body`; well only when the broker has confirmed it and has put it into a queue.
-    pub(crate) async fn publish(&self, publication: &Publication, body: &Bytes) -> Went {
-        let refused = |message: String| Problem::new(Code::PublishFailed, message);
-        let url = match self.seal.open(&publication.purpose, &publication.url) {
-            Ok(url) => url,
-            Err(error) => return Went::Badly(Fault::Permanent, refused(error.to_string())),
+    /// Publishes `body` at the broker with that URL; well only when the broker has confirmed it and has put it into a queue.
+    pub(crate) async fn publish(&self, url: &str, publication: &Publication, body: &Bytes) -> Went {
+        let sent = match self.broker(url) {
+            Ok(broker) => match timeout(PUBLISH_TIME_MAX, broker.publish(publication, body)).await {
+                Ok(sent) => sent,
+                Err(_) => {
+                    broker.does_not_answer().await;
+                    let seconds = PUBLISH_TIME_MAX.as_secs();
+                    Err(Trouble::new(&format!(
+                        "the broker has not confirmed the message within {seconds} s"
+                    )))
+                }
+            },
+            Err(trouble) => Err(trouble),
         };
-        match timeout(PUBLISH_TIME_MAX, self.confirmed(&url, publication, body)).await {
-            Ok(Ok(())) => Went::Well(StoredResult::empty()),
-            Ok(Err(message)) => {
-                // Whatever is wrong with it, the next one begins anew.
-                self.channels.invalidate(&url).await;
-                Went::Badly(Fault::Function, refused(message))
-            }
-            Err(_) => {
-                // Whatever is wrong with it, the next one begins anew.
-                self.channels.invalidate(&url).await;
-                let seconds = PUBLISH_TIME_MAX.as_secs();
-                Went::Badly(
-                    Fault::Function,
-                    refused(format!("the broker has not confirmed the message within {seconds} s")),
-                )
-            }
+        match sent {
+            Ok(()) => Went::Well(StoredResult::empty()),
+            Err(Trouble(reason)) => Went::Badly(Fault::Function, Problem::new(Code::PublishFailed, reason)),
         }
     }
 
-    async fn confirmed(&self, url: &str, publication: &Publication, body: &[u8]) -> Result<(), String> {
-        let open = self.open(url).await.map_err(|error| error.to_string())?;
+    fn broker(&self, url: &str) -> Result<Arc<Broker>, Trouble> {
+        let mut brokers = lock(&self.brokers);
+        brokers.retain(|_, broker| Arc::strong_count(broker) > 1 || lock(&broker.last_used).elapsed() < IDLE_TIME_MAX);
+        if let Some(broker) = brokers.get(url) {
+            *lock(&broker.last_used) = Instant::now();
+            return Ok(Arc::clone(broker));
+        }
+        if brokers.len() >= BROKERS_MAX {
+            let unused = brokers.iter().filter(|(_, broker)| Arc::strong_count(broker) == 1);
+            let longest = unused.min_by_key(|(_, broker)| *lock(&broker.last_used));
+            let longest = longest.map(|(url, _)| url.clone()).ok_or_else(|| {
+                Trouble::new("this server publishes to as many brokers at once as it may; it is tried again")
+            })?;
+            brokers.remove(&longest);
+        }
+        let broker = Arc::new(Broker {
+            connector: self.connector.clone(),
+            url: url.to_owned(),
+            connection: tokio::sync::Mutex::default(),
+            idle: Mutex::default(),
+            places: Semaphore::new(CHANNELS_MAX),
+            last_used: Mutex::new(Instant::now()),
+        });
+        brokers.insert(url.to_owned(), Arc::clone(&broker));
+        Ok(broker)
+    }
+}
+
+impl Broker {
+    async fn publish(&self, publication: &Publication, body: &[u8]) -> Result<(), Trouble> {
+        let _place = self.places.acquire().await;
+        let channel = self.channel().await?;
         let options = BasicPublishOptions {
             // Else a message that no queue takes would be confirmed, and gone.
             mandatory: true,
             ..BasicPublishOptions::default()
         };
-        let sent = open
-            .channel
+        let confirming = channel
             .basic_publish(
                 publication.exchange.as_str().into(),
                 publication.routing_key.as_str().into(),
@@ -108,128 +147,62 @@ impl Publisher {
                 body,
                 properties(&publication.properties),
             )
-            .await;
-        let confirmation = match sent {
-            Ok(confirming) => confirming.await,
-            Err(error) => Err(error),
-        };
-        match confirmation.map_err(|error| error.to_string())? {
+            .await?;
+        let confirmation = confirming.await?;
+        // Only a channel with nothing on its way is used again.
+        lock(&self.idle).push(channel);
+        match confirmation {
             Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
-                Err(format!("the broker has returned the message: {}", returned.reply_text))
-            }
-            Confirmation::Nack(None) => Err("the broker has refused the message".to_owned()),
-            Confirmation::NotRequested => Err("the channel does not confirm".to_owned()),
+            Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => Err(Trouble::new(&format!(
+                "the broker has returned the message: {}",
+                returned.reply_text
+            ))),
+            Confirmation::Nack(None) => Err(Trouble::new("the broker has refused the message")),
+            Confirmation::NotRequested => Err(Trouble::new("the channel does not confirm")),
         }
     }
 
-    async fn open(&self, url: &str) -> Result<Arc<Open>, Arc<lapin::Error>> {
-        if let Some(open) = self.channels.get(url).await
-            && !open.channel.status().connected()
-        {
-            self.channels.invalidate(url).await;
-        }
-        self.channels.try_get_with_by_ref(url, connect(url)).await
-    }
-}
-
-async fn connect(url: &str) -> Result<Arc<Open>, lapin::Error> {
-    // It was read before it was sealed.
-    let mut uri: AMQPUri = url
-        .parse()
-        .map_err(|_| std::io::Error::other("the URL of the broker cannot be read"))?;
-    uri.query.heartbeat.get_or_insert(super::HEARTBEAT_SECONDS);
-    let properties = ConnectionProperties::default().with_connection_name("mayfly publisher".into());
-    let connection = Connection::connect_uri(uri, properties).await?;
-    let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    Ok(Arc::new(Open {
-        _connection: connection,
-        channel,
-    }))
-}
-
-/// As they came, persistent.
-fn properties(of: &RabbitMqBasicProperties) -> BasicProperties {
-    let mut properties = BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_priority(of.priority);
-    let headers = of.headers.iter().map(|(name, value)| (name, value_of(value, 0)));
-    let mut table = FieldTable::default();
-    for (name, value) in headers {
-        if let Ok(name) = ShortString::try_new(name.as_str()) {
-            table.insert(name, value);
-        }
-    }
-    properties = properties.with_headers(table);
-    let short = |text: &Option<String>| text.as_deref().and_then(|text| ShortString::try_new(text).ok());
-    if let Some(value) = short(&of.content_type) {
-        properties = properties.with_content_type(value);
-    }
-    if let Some(value) = short(&of.content_encoding) {
-        properties = properties.with_content_encoding(value);
-    }
-    if let Some(value) = short(&of.correlation_id) {
-        properties = properties.with_correlation_id(value);
-    }
-    if let Some(value) = short(&of.reply_to) {
-        properties = properties.with_reply_to(value);
-    }
-    if let Some(value) = short(&of.message_id) {
-        properties = properties.with_message_id(value);
-    }
-    if let Some(value) = short(&of.type_) {
-        properties = properties.with_type(value);
-    }
-    if let Some(value) = short(&of.app_id) {
-        properties = properties.with_app_id(value);
-    }
-    if let Some(seconds) = of.timestamp.as_deref().and_then(|text| text.parse().ok()) {
-        properties = properties.with_timestamp(seconds);
-    }
-    properties
-}
-
-fn value_of(value: &Value, depth: usize) -> AMQPValue {
-    match value {
-        Value::Bool(value) => AMQPValue::Boolean(*value),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => AMQPValue::LongLongInt(whole),
-            (None, Some(real)) => AMQPValue::Double(real),
-            (None, None) => AMQPValue::Void,
-        },
-        Value::String(text) => AMQPValue::LongString(LongString::from(text.as_str())),
-        Value::Array(_) | Value::Object(_) if depth >= HEADER_DEPTH_MAX => AMQPValue::Void,
-        Value::Array(values) => {
-            let mut list = FieldArray::default();
-            values.iter().for_each(|value| list.push(value_of(value, depth + 1)));
-            AMQPValue::FieldArray(list)
-        }
-        Value::Object(fields) => match bytes_of(value) {
-            Some(bytes) => AMQPValue::LongString(bytes.into()),
+    async fn channel(&self) -> Result<Channel, Trouble> {
+        let mut connection = self.connection.lock().await;
+        let open = match connection.take().filter(|open| open.status().connected()) {
+            Some(open) => open,
             None => {
-                let mut table = FieldTable::default();
-                for (name, value) in fields {
-                    if let Ok(name) = ShortString::try_new(name.as_str()) {
-                        table.insert(name, value_of(value, depth + 1));
-                    }
-                }
-                AMQPValue::FieldTable(table)
+                lock(&self.idle).clear();
+                self.connector.connect(&self.url, "mayfly publisher".to_owned()).await?
             }
-        },
-        Value::Null => AMQPValue::Void,
+        };
+        let open = connection.insert(open);
+        // What it is given meanwhile would be kept in memory.
+        if open.status().blocked() {
+            return Err(Trouble::new(
+                "the broker takes no messages at the moment: it is short of memory or disk",
+            ));
+        }
+        while let Some(channel) = self.idle_channel() {
+            if channel.status().connected() {
+                return Ok(channel);
+            }
+        }
+        let channel = open.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(channel)
+    }
+
+    fn idle_channel(&self) -> Option<Channel> {
+        lock(&self.idle).pop()
+    }
+
+    /// The next one begins anew, unless the broker has said why it does not answer.
+    async fn does_not_answer(&self) {
+        // Whoever has the lock is about to connect.
+        if let Ok(mut connection) = self.connection.try_lock()
+            && connection.as_ref().is_some_and(|open| !open.status().blocked())
+        {
+            *connection = None;
+        }
     }
 }
 
-/// Of `{"bytes": [...]}`, as long texts are kept.
-pub(super) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
-    let bytes = value
-        .as_object()
-        .filter(|fields| fields.len() == 1)?
-        .get("bytes")?
-        .as_array()?;
-    bytes
-        .iter()
-        .map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()))
-        .collect()
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -67,9 +67,14 @@ async fn send(wish: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sends `count` messages at once, each a number; the last one is longer than may be if it is `broken`.
+/// Sends `count` messages at once, each a number, `times` times; the last one is longer than may be if it is `broken`.
 async fn send_all(wish: &Value) -> Result<(), Error> {
     let count = wish["count"].as_u64().unwrap_or_default();
+    for _ in 1..wish["times"].as_u64().unwrap_or(1) {
+        queue::Message::text("once more")
+            .send(wish["queue"].as_str().unwrap_or_default())
+            .await?;
+    }
     let mut messages = Vec::new();
     for number in 0..count {
         messages.push(queue::Message::json(&number)?.attribute("Of", "send-all"));
