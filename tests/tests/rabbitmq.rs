@@ -44,6 +44,7 @@ async fn play(database: Database) {
     what_is_wrong_is_said_and_mended(&platform, &mut broker).await;
     notifications::objects_elsewhere_fire_a_function(&platform, &broker).await;
     destinations::outcomes_go_to_an_exchange(&platform, &mut broker).await;
+    destinations::a_missing_exchange_is_in_nobodys_way(&platform, &broker).await;
     destinations::a_password_can_be_mended(&platform, &broker).await;
     destinations::each_outcome_has_its_own_confirmation(&platform, &broker).await;
     destinations::a_circle_through_a_broker_ends(&platform, &broker).await;

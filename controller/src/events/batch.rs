@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use mayfly_delivery::Fault;
 use mayfly_invoker_api::Target;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admin::time;
@@ -351,8 +351,9 @@ fn outcomes(result: &StoredResult, members: &[Member<'_>], failed: &HashSet<Stri
 /// What AWS calls a partial batch response.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PartialResponse {
-    batch_item_failures: Option<Vec<ItemFailure>>,
+struct PartialResponse<'a> {
+    #[serde(borrow)]
+    batch_item_failures: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -376,26 +377,96 @@ fn failures(result: &StoredResult, members: &[Member<'_>]) -> Result<HashSet<Str
     named_failures(body, &ids).map_err(unclear)
 }
 
-/// Those of `ids` that an answer names; or what is wrong with its `batchItemFailures`.
+/// Those of `ids` that an answer names; or what is wrong with its `batchItemFailures`. What else is in the answer is read as
+/// little as possible: it may be what one reader takes and another one does not.
 pub(super) fn named_failures(body: &[u8], ids: &HashSet<String>) -> Result<HashSet<String>, String> {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let Some(said) = answer.get("batchItemFailures") else {
+    const FIELD: &[u8] = b"\"batchItemFailures\"";
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Ok(HashSet::new());
+    }
+    let unread = |error: serde_json::Error| format!("cannot be read: {error}");
+    let said = match serde_json::from_slice::<PartialResponse<'_>>(body) {
+        Ok(response) => response.batch_item_failures,
+        Err(error) if body.windows(FIELD.len()).any(|part| part == FIELD) => return Err(unread(error)),
+        Err(_) => None,
+    };
+    let Some(said) = said else {
         return Ok(HashSet::new());
     };
-    // A reader of fields would take a list of their values, too.
-    if said.as_array().is_some_and(|items| !items.iter().all(Value::is_object)) {
-        return Err("cannot be read: write {\"itemIdentifier\": ID} for each message".to_owned());
+    let items: Vec<&RawValue> = serde_json::from_str(said.get()).map_err(unread)?;
+    let mut failed = HashSet::new();
+    for item in items {
+        // A reader of fields would take a list of their values, too.
+        if !item.get().starts_with('{') {
+            return Err("cannot be read: write {\"itemIdentifier\": ID} for each message".to_owned());
+        }
+        let ItemFailure { item_identifier } = serde_json::from_str(item.get()).map_err(unread)?;
+        if !ids.contains(&item_identifier) {
+            let shown: String = item_identifier.chars().take(64).collect();
+            return Err(format!("name a message that was not in the batch: '{shown}'"));
+        }
+        failed.insert(item_identifier);
     }
-    let response: PartialResponse = serde_json::from_slice(body).map_err(|error| format!("cannot be read: {error}"))?;
-    let failed = response.batch_item_failures.unwrap_or_default();
-    failed
-        .into_iter()
-        .map(|item| match ids.contains(&item.item_identifier) {
-            true => Ok(item.item_identifier),
-            false => Err(format!(
-                "name a message that was not in the batch: '{}'",
-                item.item_identifier.chars().take(64).collect::<String>()
-            )),
-        })
-        .collect()
+    Ok(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_names_failures_is_never_taken_for_one_that_does_not() {
+        let ids: HashSet<String> = ["a", "b"].map(str::to_owned).into();
+        let named = |body: &str| {
+            let failed = named_failures(body.as_bytes(), &ids)?;
+            let mut failed: Vec<_> = failed.into_iter().collect();
+            failed.sort();
+            Ok::<_, String>(failed.concat())
+        };
+        for (body, failed) in [
+            ("", Some("")),
+            ("done", Some("")),
+            ("[]", Some("")),
+            ("{}", Some("")),
+            (r#"{"batchItemFailures": []}"#, Some("")),
+            (r#"{"batchItemFailures": null}"#, Some("")),
+            (
+                r#"{"batchItemFailures": [{"itemIdentifier": "b", "more": 1}]}"#,
+                Some("b"),
+            ),
+            (
+                r#" {"batchItemFailures": [{"itemIdentifier": "b"}, {"itemIdentifier": "a"}]}"#,
+                Some("ab"),
+            ),
+            // What a cut emoji, a large number and a deep list come to in other languages.
+            (
+                r#"{"batchItemFailures": [{"itemIdentifier": "a"}], "error": "\ud83d"}"#,
+                Some("a"),
+            ),
+            (
+                r#"{"batchItemFailures": [{"itemIdentifier": "a"}], "error": 1e400}"#,
+                Some("a"),
+            ),
+            (
+                &format!(
+                    r#"{{"error": {}{}, "batchItemFailures": [{{"itemIdentifier": "a"}}]}}"#,
+                    "[".repeat(200),
+                    "]".repeat(200)
+                ),
+                Some("a"),
+            ),
+            (r#"{"batchItemFailures": [{"itemIdentifier": "c"}]}"#, None),
+            (r#"{"batchItemFailures": [{"itemIdentifier": 7}]}"#, None),
+            (r#"{"batchItemFailures": [["a"]]}"#, None),
+            (r#"{"batchItemFailures": ["a"]}"#, None),
+            (r#"{"batchItemFailures": {"itemIdentifier": "a"}}"#, None),
+            (
+                r#"{"batchItemFailures": [], "batchItemFailures": [{"itemIdentifier": "a"}]}"#,
+                None,
+            ),
+            (r#"{"batchItemFailures": [{"itemIdentifier": "a"}]"#, None),
+        ] {
+            assert_eq!(named(body).ok().as_deref(), failed, "{body}: {:?}", named(body));
+        }
+    }
 }

@@ -140,12 +140,16 @@ impl Events {
         messages: Vec<Message>,
         now_ms: i64,
     ) -> Result<Vec<(EventId, Vec<EventId>)>, Problem> {
-        self.subscriptions.topic(namespace, queue).await?.check_all(&messages)?;
-        let (mut all, mut sent) = (Arrival::default(), Vec::with_capacity(messages.len()));
+        let (mut all, mut bytes, mut sent) = (Arrival::default(), 0, Vec::with_capacity(messages.len()));
         for message in messages {
             // Filters may take their time, and others have this thread, too.
             tokio::task::yield_now().await;
             let (id, arrival) = self.subscriptions.arrival(namespace, queue, message, now_ms).await?;
+            bytes += arrival.events.iter().map(NewEvent::bytes).sum::<usize>();
+            // One alone always can.
+            if !sent.is_empty() {
+                outgoing::check_at_once(all.events.len() + arrival.events.len(), bytes)?;
+            }
             sent.push((id, arrival.events.iter().map(|event| event.id).collect()));
             all.events.extend(arrival.events);
             all.messages.extend(arrival.messages);
@@ -218,7 +222,7 @@ impl Events {
                 secrets: self.secrets.clone(),
                 clock: Arc::clone(&parts.clock),
             },
-            publisher: Publisher::new(self.sources.connector()),
+            publisher: Publisher::default(),
             seal: parts.seal.clone(),
             subscriptions: Arc::clone(&self.subscriptions),
             payload_bytes_max: parts.bounds.payload_bytes_max,

@@ -6,7 +6,8 @@ use mayfly_invoker_api::OutgoingMessage;
 
 use crate::code::Code;
 use crate::config::{
-    ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_DELAY_SECONDS_MAX, MESSAGES_AT_ONCE_MAX,
+    ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, EVENTS_AT_ONCE_BYTES_MAX, EVENTS_AT_ONCE_MAX, MESSAGE_BYTES_MAX,
+    MESSAGE_DELAY_SECONDS_MAX, MESSAGES_AT_ONCE_MAX,
 };
 use crate::events::Message;
 use crate::problem::Problem;
@@ -28,8 +29,22 @@ pub(crate) fn checked(messages: Vec<OutgoingMessage>, depth: u32) -> Result<Vec<
         .collect()
 }
 
+/// Whether so many events can be made of messages in one transaction.
+pub(super) fn check_at_once(events: usize, bytes: usize) -> Result<(), Problem> {
+    if events <= EVENTS_AT_ONCE_MAX && bytes <= EVENTS_AT_ONCE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::PayloadTooLarge,
+        format!(
+            "the messages would become more than {EVENTS_AT_ONCE_MAX} events with {EVENTS_AT_ONCE_BYTES_MAX} bytes for the \
+             triggers that want them; send fewer at once"
+        ),
+    ))
+}
+
 /// As they are kept with each event, written as JSON.
-pub(super) fn attributes_bytes(attributes: &BTreeMap<String, String>) -> usize {
+fn attributes_bytes(attributes: &BTreeMap<String, String>) -> usize {
     serde_json::to_string(attributes).map_or(usize::MAX, |text| text.len())
 }
 

@@ -49,7 +49,10 @@ fn notification(text: &[u8]) {
     let Ok(events) = notification_events((&trigger, &watch), text, (1_700_000_000_000, 1_000), &ids) else {
         return;
     };
-    let whole: Value = serde_json::from_slice(text).expect("it was understood");
+    // A stricter reader may not take the rest of it.
+    let Ok(whole) = serde_json::from_slice::<Value>(text) else {
+        return;
+    };
     let records = whole["Records"].as_array().map_or(0, Vec::len);
     assert!(events.len() <= records);
     for NewEvent { payload, depth, .. } in events {
@@ -91,7 +94,9 @@ fn batch_answer(body: &[u8]) {
     let ids: HashSet<String> = ["a", "b", "c"].map(str::to_owned).into();
     let Ok(failed) = named_failures(body, &ids) else { return };
     assert!(failed.is_subset(&ids));
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        return;
+    };
     let said = answer["batchItemFailures"].as_array().cloned().unwrap_or_default();
     let said = said
         .iter()

@@ -12,10 +12,9 @@ use tokio::sync::futures::Notified;
 
 use crate::clock::Ids;
 use crate::code::Code;
-use crate::config::{EVENT_DEPTH_MAX, EVENTS_AT_ONCE_BYTES_MAX, EVENTS_AT_ONCE_MAX, RETENTION_SECONDS_MAX};
+use crate::config::{EVENT_DEPTH_MAX, RETENTION_SECONDS_MAX};
 use crate::events::envelope::{Envelope, MessageShape};
 use crate::events::filter::{Filters, OrderPath, document};
-use crate::events::outgoing::attributes_bytes;
 use crate::ledger::Trigger;
 use crate::problem::Problem;
 use crate::store::{
@@ -243,28 +242,6 @@ impl Topic {
             subscribers,
             filters,
         }
-    }
-
-    /// Whether so much can be made of messages in one transaction.
-    pub(super) fn check_all(&self, messages: &[Message]) -> Result<(), Problem> {
-        let triggers = self.subscribers.len().max(1);
-        let size = |message: &Message| message.body.len() + attributes_bytes(&message.attributes);
-        let (events, bytes) = (
-            messages.len() * triggers,
-            messages.iter().map(size).sum::<usize>() * triggers,
-        );
-        // One alone always can.
-        if messages.len() == 1 || (events <= EVENTS_AT_ONCE_MAX && bytes <= EVENTS_AT_ONCE_BYTES_MAX) {
-            return Ok(());
-        }
-        Err(Problem::new(
-            Code::PayloadTooLarge,
-            format!(
-                "{} messages for {triggers} triggers are {events} events with {bytes} bytes; at most {EVENTS_AT_ONCE_MAX} with \
-                 {EVENTS_AT_ONCE_BYTES_MAX} bytes can be made at once: send fewer messages at once",
-                messages.len()
-            ),
-        ))
     }
 
     /// Whether it is not one step too far in a circle.

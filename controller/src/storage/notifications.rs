@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::{RawValue, Value};
+use serde_json::value::RawValue;
 
 use super::changes::event_of;
 use crate::clock::Ids;
@@ -85,11 +85,24 @@ impl Record {
 
 /// A reader of fields would take a list of their values, too; a function that looks for names would find none.
 fn has_names(record: &RawValue) -> bool {
-    let record: Value = serde_json::from_str(record.get()).unwrap_or_default();
-    let s3 = &record["s3"];
-    [&record, s3, &s3["bucket"], &s3["object"]]
-        .into_iter()
-        .all(Value::is_object)
+    #[derive(Deserialize)]
+    struct Outer<'a> {
+        #[serde(borrow)]
+        s3: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Inner<'a> {
+        #[serde(borrow)]
+        bucket: &'a RawValue,
+        #[serde(borrow)]
+        object: &'a RawValue,
+    }
+    let is_object = |raw: &RawValue| raw.get().starts_with('{');
+    let outer = serde_json::from_str::<Outer<'_>>(record.get());
+    let s3 = outer.ok().map(|outer| outer.s3);
+    let s3 = s3.filter(|s3| is_object(record) && is_object(s3));
+    let inner = s3.and_then(|s3| serde_json::from_str::<Inner<'_>>(s3.get()).ok());
+    inner.is_some_and(|inner| is_object(inner.bucket) && is_object(inner.object))
 }
 
 /// The events that a notification becomes for a trigger, in the order of its records: one for each that it wants.
@@ -152,7 +165,7 @@ pub(crate) fn notification_events(
 #[cfg(test)]
 mod tests {
     use mayfly_invoker_api::EventId;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::store::{StorageSource, TriggerConfig};
@@ -169,6 +182,11 @@ mod tests {
     }
 
     fn told(watch: &StorageWatch, text: &[u8]) -> Result<Vec<Value>, String> {
+        let payload = |event: &NewEvent| serde_json::from_slice(&event.payload).unwrap();
+        Ok(events(watch, text)?.iter().map(payload).collect())
+    }
+
+    fn events(watch: &StorageWatch, text: &[u8]) -> Result<Vec<NewEvent>, String> {
         let trigger = EventTrigger {
             id: EventId::from_bytes([1; 16]),
             namespace: "default".parse().unwrap(),
@@ -181,9 +199,7 @@ mod tests {
             last_ms: None,
         };
         let ids = Ids::new([7; 6]);
-        let events = notification_events((&trigger, watch), text, (1_700_000_000_000, 1_000), &ids)?;
-        let payload = |event: &NewEvent| serde_json::from_slice(&event.payload).unwrap();
-        Ok(events.iter().map(payload).collect())
+        notification_events((&trigger, watch), text, (1_700_000_000_000, 1_000), &ids)
     }
 
     fn record(name: &str, bucket: &str, key: &str) -> Value {
@@ -210,6 +226,19 @@ mod tests {
             ..watch(None)
         };
         assert_eq!(told(&removed, &text).unwrap(), [whole(&records[2])]);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_may_be_anything() {
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        for more in [r#""\ud83d""#, "1e400", &deep] {
+            let record = format!(
+                r#"{{"eventName": "ObjectCreated:Put", "more": {more}, "s3": {{"bucket": {{"name": "b"}}, "object": {{"key": "raw/a.jpg"}}}}}}"#
+            );
+            let text = format!(r#"{{"Records": [{record}], "more": {more}}}"#);
+            let events = events(&watch(None), text.as_bytes()).unwrap();
+            assert_eq!(events[0].payload, format!(r#"{{"Records":[{record}]}}"#));
+        }
     }
 
     #[test]

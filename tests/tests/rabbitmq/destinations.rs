@@ -1,10 +1,12 @@
 //! Outcomes of events that go to an exchange of RabbitMQ.
 
+use futures_util::future::join_all;
 use lapin::message::BasicGetMessage;
 use lapin::options::BasicGetOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use mayfly_tests::{Broker, Platform, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{declare, done, publish, subscribe, trigger, waiting};
@@ -127,6 +129,42 @@ pub(super) async fn a_password_can_be_mended(platform: &Platform, broker: &Broke
     next(&mended, "mended").await;
 }
 
+/// An exchange that is not there is one destination's trouble, however often it is tried, and no other's.
+pub(super) async fn a_missing_exchange_is_in_nobodys_way(platform: &Platform, broker: &Broker) {
+    let channel = declare(broker, "unharmed", FieldTable::default()).await;
+    let flags = [
+        "--name",
+        "harmer",
+        "--max-attempts",
+        "1",
+        "--on-success",
+        &format!("{}?routing_key=unharmed&channel_max=4", broker.url()),
+        "--on-failure",
+        &format!("{}?exchange=not-there&channel_max=4", broker.url()),
+    ];
+    platform.deploy("misbehave-event", &flags).await;
+    for _ in 0..10 {
+        hand_in(platform, "harmer", &json!({"do": "fail"}), &[]).await;
+    }
+    eventually("each was tried in vain", async || {
+        let args = ["events", "list", "harmer", "--state", "queued", "--json"];
+        let listed = platform.fn_(&args).await.json();
+        let events = listed.as_array().expect("a list").clone();
+        let missing = |event: &&Value| {
+            let said = event["error_message"].as_str();
+            said.is_some_and(|said| said.contains("no exchange 'not-there'"))
+        };
+        (events.iter().filter(missing).count() == 10).then_some(())
+    })
+    .await;
+    for _ in 0..10 {
+        hand_in(platform, "harmer", &json!({"do": "context"}), &[]).await;
+    }
+    for _ in 0..10 {
+        next(&channel, "unharmed").await;
+    }
+}
+
 /// Which message of many was returned is known: none is lost for another one.
 pub(super) async fn each_outcome_has_its_own_confirmation(platform: &Platform, broker: &Broker) {
     const EACH: usize = 60;
@@ -143,9 +181,15 @@ pub(super) async fn each_outcome_has_its_own_confirmation(platform: &Platform, b
         &place("nobody-has-it"),
     ];
     platform.deploy("misbehave-event", &flags).await;
-    for n in 0..EACH {
-        hand_in(platform, "mixer", &json!({"do": "context", "n": n}), &[]).await;
-        hand_in(platform, "mixer", &json!({"do": "fail", "n": n}), &[]).await;
+    // All at once, so that many are on their way together.
+    let calls = (0..2 * EACH).map(|n| {
+        let wish = if n % 2 == 0 { "context" } else { "fail" };
+        let call = platform.api(Method::POST, "/v1/ns/default/functions/mixer/invoke");
+        let call = call.header("prefer", "respond-async");
+        call.body(json!({"do": wish, "n": n}).to_string()).send()
+    });
+    for answer in join_all(calls).await {
+        assert_eq!(answer.expect("an answer").status(), 202);
     }
     let events = async |state: &str| -> Vec<Value> {
         let args = ["events", "list", "mixer", "--state", state, "--limit", "500", "--json"];
@@ -222,8 +266,8 @@ pub(super) async fn a_password_is_kept_and_not_shown(platform: &Platform, broker
     assert_eq!(version(&["--on-success", &moved]).await, 4);
     // Each place keeps its own password, also at one broker.
     let (one, two) = (
-        format!("{url}?exchange=one"),
-        other.replace("exchange=out", "exchange=two"),
+        other.replace("exchange=out", "exchange=one"),
+        format!("{url}?exchange=two"),
     );
     assert_eq!(version(&["--on-success", &one, "--on-failure", &two]).await, 5);
     assert_eq!(version(&[]).await, 5);

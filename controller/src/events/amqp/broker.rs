@@ -60,7 +60,13 @@ impl BrokerUrl {
         let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         let host = host.split(':').next().unwrap_or_default();
         let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._".contains(char);
-        if host.is_empty() || !host.chars().all(is_plain) || path.contains('@') || text.contains('#') {
+        let (_, query) = text.split_once('?').unwrap_or_default();
+        if host.is_empty()
+            || !host.chars().all(is_plain)
+            || path.contains('@')
+            || query.contains('@')
+            || text.contains('#')
+        {
             return Err(wrong());
         }
         let url: AMQPUri = text.parse().map_err(|_| wrong())?;
@@ -160,6 +166,7 @@ mod tests {
             "amqp:///shop:secret@h/x",
             "amqp://shop:123/secret@h/x",
             "amqp://shop:12#secret@h/x",
+            "amqp://shop:12?secret@h/x",
             "amqp://:secret@/x",
             "amqp://a:secret@h%20x/",
             "amqp://a:secret@h x/",

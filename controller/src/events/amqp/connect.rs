@@ -1,31 +1,28 @@
 //! Connections to brokers. What a broker says, or does not say, costs no more than is written here.
 
-use std::sync::Arc;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 /// Between two signs of life on a connection, in seconds.
 const HEARTBEAT_SECONDS: u16 = 10;
 /// The longest frame, in bytes: 32 of them have room in the memory of a connection, twice. It is RabbitMQ's own.
 const FRAME_BYTES: u32 = 128 << 10;
-/// What a client says first.
-const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
-/// How long a broker may take to answer that.
-const GREETING_TIME_MAX: Duration = Duration::from_secs(5);
-/// Connections that are being made at once. Each has a thread of its own, which ends when the broker says or closes something.
-const CONNECTING_MAX: usize = 64;
-
+/// How long it may take until a broker has let us in.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest reason that is shown, in characters.
 const REASON_CHARS_MAX: usize = 256;
 
 /// Why nothing comes of a broker at the moment, for people.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Trouble(pub(super) String);
 
 impl Trouble {
@@ -48,55 +45,143 @@ impl From<lapin::Error> for Trouble {
     }
 }
 
-/// Makes connections. A clone is cheap and counts the same ones.
-#[derive(Clone)]
-pub(crate) struct Connector {
-    places: Arc<Semaphore>,
+/// Connects to the broker that `url` names, as a client named `name`.
+pub(super) async fn connect(url: &str, name: String) -> Result<Connection, Trouble> {
+    // It was read before it was sealed.
+    let mut uri: AMQPUri = url
+        .parse()
+        .map_err(|_| Trouble::new("the URL of the broker cannot be read"))?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    // Whatever it says: a broker that may choose could take all memory.
+    uri.query.frame_max = Some(FRAME_BYTES);
+    let attempt = Attempt::default();
+    let socket = Arc::clone(&attempt.socket);
+    let connecting = Connection::connector(
+        uri,
+        lapin::runtime::default_runtime()?,
+        async move |uri: AMQPUri, runtime| {
+            let opening = async {
+                let addresses = addresses(&uri).await?;
+                let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+                if let AsyncTcpStream::Plain(plain) = &stream {
+                    socket.is(plain.get_ref().as_fd().try_clone_to_owned()?.into())?;
+                }
+                match uri.scheme {
+                    AMQPScheme::AMQP => Ok(stream),
+                    AMQPScheme::AMQPS => {
+                        let config = OwnedTLSConfig::default();
+                        stream.into_tls(&uri.authority.host, config.as_ref()).await
+                    }
+                }
+            };
+            let opened = timeout(CONNECT_TIME_MAX, opening).await;
+            Ok(opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
+        },
+        ConnectionProperties::default().with_connection_name(name.into()),
+    );
+    match timeout(CONNECT_TIME_MAX, connecting).await {
+        Ok(connected) => {
+            let connection = connected?;
+            attempt.socket.forget();
+            Ok(connection)
+        }
+        Err(_) => Err(Trouble::new("no connection to the broker: it does not answer")),
+    }
 }
 
-impl Connector {
-    pub(crate) fn new() -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(CONNECTING_MAX)),
+async fn addresses(uri: &AMQPUri) -> io::Result<Vec<SocketAddr>> {
+    let found = lookup_host((uri.authority.host.as_str(), uri.authority.port)).await?;
+    Ok(found.collect())
+}
+
+/// A connection that is being made. Whoever no longer waits for it ends it: the client has a thread for each, which would wait
+/// for as long as the other side says nothing.
+#[derive(Default)]
+struct Attempt {
+    socket: Arc<Socket>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.socket.close();
+    }
+}
+
+/// The socket of a connection, beside the client that has it.
+#[derive(Default)]
+struct Socket(Mutex<SocketState>);
+
+#[derive(Default)]
+enum SocketState {
+    #[default]
+    Opening,
+    Open(TcpStream),
+    /// It is the client's alone, or nobody's.
+    Over,
+}
+
+impl Socket {
+    fn is(&self, stream: TcpStream) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, SocketState::Over) {
+            return Err(io::ErrorKind::TimedOut.into());
         }
+        *state = SocketState::Open(stream);
+        Ok(())
     }
 
-    /// Connects to the broker that `url` names, as a client named `name`.
-    pub(super) async fn connect(&self, url: &str, name: String) -> Result<Connection, Trouble> {
-        // It was read before it was sealed.
-        let mut uri: AMQPUri = url
-            .parse()
-            .map_err(|_| Trouble::new("the URL of the broker cannot be read"))?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.query.frame_max = Some(uri.query.frame_max.map_or(FRAME_BYTES, |bytes| bytes.min(FRAME_BYTES)));
-        match timeout(GREETING_TIME_MAX, greet(&uri)).await {
-            Ok(answered) => answered.map_err(|error| Trouble::new(&format!("no connection to the broker: {error}")))?,
-            Err(_) => return Err(Trouble::new("no connection to the broker: it does not answer")),
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = SocketState::Over;
+    }
+
+    fn close(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let SocketState::Open(stream) = &*state {
+            // It fails when it is closed already.
+            let _ = stream.shutdown(Shutdown::Both);
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            Trouble::new("this server waits for too many brokers that do not answer; it is tried again")
-        })?;
-        // Connecting cannot be ended from outside: whoever no longer waits leaves it behind, and its place with it.
-        let connecting = tokio::spawn(async move {
-            let properties = ConnectionProperties::default().with_connection_name(name.into());
-            let connected = Connection::connect_uri(uri, properties).await;
-            drop(place);
-            connected
+        *state = SocketState::Over;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn threads() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+        names.filter(|name| name.starts_with("lapin")).count()
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_says_nothing_leaves_nothing_behind() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let silent = tokio::spawn(async move {
+            let mut said = [Vec::new(), Vec::new()];
+            for said in &mut said {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // Until the other side has had enough.
+                stream.read_to_end(said).await.unwrap();
+            }
+            said
         });
-        match connecting.await {
-            Ok(connected) => Ok(connected?),
-            Err(_) => Err(Trouble::new("the client of RabbitMQ has failed")),
+        for scheme in ["amqp", "amqps"] {
+            let url = format!("{scheme}://a:b@{address}/x");
+            let reason = connect(&url, "test".to_owned()).await.unwrap_err().0;
+            assert!(!reason.is_empty() && !reason.contains("a:b"), "{reason}");
+        }
+        assert!(silent.await.unwrap().iter().all(|said| !said.is_empty()));
+        let began = Instant::now();
+        while threads() > 0 {
+            assert!(began.elapsed() < Duration::from_secs(10), "{} threads wait", threads());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// Fails when nobody is there, or one who says nothing: a thread would wait for them for as long as they like. With TLS only
-/// the former is found out.
-async fn greet(uri: &AMQPUri) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect((uri.authority.host.as_str(), uri.authority.port)).await?;
-    if uri.scheme == AMQPScheme::AMQP {
-        stream.write_all(GREETING).await?;
-        stream.read_u8().await?;
-    }
-    Ok(())
 }

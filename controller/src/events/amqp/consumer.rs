@@ -16,7 +16,7 @@ use lapin::{Channel, Connection};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::Trouble;
+use super::connect::{Trouble, connect};
 use super::message::AmqpShape;
 use super::{Condition, Shared};
 use crate::code::Code;
@@ -157,7 +157,7 @@ impl Consumer {
             )
             .map_err(|error| Trouble(error.to_string()))?;
         let name = format!("mayfly {}/{}", self.trigger.namespace, self.trigger.name);
-        let connection = self.shared.connector.connect(&url, name).await?;
+        let connection = connect(&url, name).await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))
     }

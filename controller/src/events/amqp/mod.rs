@@ -29,7 +29,6 @@ use crate::sealing::Seal;
 use crate::store::{AmqpSource, EventTrigger, Store, StoreError, TriggerConfig};
 
 pub(crate) use broker::{BrokerUrl, check_name};
-use connect::Connector;
 pub use destination::AmqpDestination;
 pub(super) use message::{AmqpShape, DEPTH_HEADER, document};
 pub(super) use publisher::{Publication, Publisher, UrlOwner};
@@ -87,7 +86,6 @@ struct Shared {
     ids: Arc<Ids>,
     clock: Arc<dyn Clock>,
     conditions: Mutex<HashMap<EventId, Condition>>,
-    connector: Connector,
 }
 
 impl Shared {
@@ -117,15 +115,9 @@ impl Sources {
                 ids,
                 clock: Arc::clone(&parts.clock),
                 conditions: Mutex::default(),
-                connector: Connector::new(),
             }),
             changed: Notify::new(),
         }
-    }
-
-    /// What makes connections, also for whoever publishes.
-    pub(super) fn connector(&self) -> Connector {
-        self.shared.connector.clone()
     }
 
     /// A trigger was made or changed.

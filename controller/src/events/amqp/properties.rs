@@ -7,19 +7,19 @@ use serde_json::Value;
 
 /// Tables and lists inside of each other that are written.
 const HEADER_DEPTH_MAX: usize = 8;
-/// Headers that are written, in bytes. All of them must have room in one frame, or the broker closes the connection.
-const HEADER_BYTES_MAX: usize = 96 << 10;
+/// What a frame has beside headers, in bytes: nine other texts at most.
+const BESIDE_HEADERS_BYTES: usize = 4 << 10;
 /// What our own headers begin with.
 const OURS: &str = "mayfly-";
 /// Says that only our own are there.
 const LEFT_OUT: &str = "mayfly-headers-left-out";
 
-/// As they came, persistent.
-pub(super) fn properties(of: &RabbitMqBasicProperties) -> BasicProperties {
+/// As they came, persistent. All headers must have room in one frame, or the broker closes the connection.
+pub(super) fn properties(of: &RabbitMqBasicProperties, frame_bytes: usize) -> BasicProperties {
     let mut properties = BasicProperties::default()
         .with_delivery_mode(2)
         .with_priority(of.priority);
-    properties = properties.with_headers(headers(of));
+    properties = properties.with_headers(headers(of, frame_bytes.saturating_sub(BESIDE_HEADERS_BYTES)));
     let short = |text: &Option<String>| text.as_deref().and_then(|text| ShortString::try_new(text).ok());
     if let Some(value) = short(&of.content_type) {
         properties = properties.with_content_type(value);
@@ -48,7 +48,7 @@ pub(super) fn properties(of: &RabbitMqBasicProperties) -> BasicProperties {
     properties
 }
 
-fn headers(of: &RabbitMqBasicProperties) -> FieldTable {
+fn headers(of: &RabbitMqBasicProperties, bytes_max: usize) -> FieldTable {
     let table = |wanted: &dyn Fn(&str) -> bool| {
         let mut table = FieldTable::default();
         for (name, value) in of.headers.iter().filter(|(name, _)| wanted(name)) {
@@ -59,7 +59,7 @@ fn headers(of: &RabbitMqBasicProperties) -> FieldTable {
         table
     };
     let all = table(&|_| true);
-    if size_of_table(&all) <= HEADER_BYTES_MAX {
+    if size_of_table(&all) <= bytes_max {
         return all;
     }
     let mut ours = table(&|name| name.starts_with(OURS));
@@ -141,7 +141,7 @@ mod tests {
         of.headers.insert("mayfly-depth".to_owned(), json!(1));
         of.headers.insert("small".to_owned(), json!([1, {"bytes": [97]}, null]));
         let names = |of: &RabbitMqBasicProperties| {
-            let table = headers(of);
+            let table = headers(of, 96 << 10);
             table
                 .inner()
                 .keys()

@@ -49,6 +49,11 @@ impl NewEvent {
     pub fn lane(&self) -> Lane {
         Lane::of(&self.namespace, &self.function, self.source, self.trigger.as_deref())
     }
+
+    /// What is kept of it, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload.len() + self.envelope.len()
+    }
 }
 
 /// What comes of one thing that happened, and is accepted together: all of it or nothing.
