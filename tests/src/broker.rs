@@ -101,12 +101,34 @@ impl Broker {
     /// # Panics
     /// When it cannot be killed.
     pub fn kill(&mut self) {
+        if self.server.is_some() {
+            self.signal(Signal::KILL);
+        }
         if let Some(mut server) = self.server.take() {
-            let group = i32::try_from(server.id()).ok().and_then(Pid::from_raw);
-            kill_process_group(group.expect("a process has an id"), Signal::KILL)
-                .expect("our own children can be killed");
             server.wait().expect("our own child can be waited for");
         }
+    }
+
+    /// Holds all of it still until `resume`.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after `pause`.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let server = self.server.as_ref().expect("the broker runs");
+        let group = i32::try_from(server.id()).ok().and_then(Pid::from_raw);
+        kill_process_group(group.expect("a process has an id"), signal).expect("our own children can be signalled");
     }
 
     /// Starts it again on the same data and port.
