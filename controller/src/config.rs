@@ -145,7 +145,7 @@ pub(crate) const SUBSCRIBERS_MAX: usize = 100;
 pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 10;
 /// Attributes of a message.
 pub(crate) const ATTRIBUTES_MAX: usize = 32;
-/// Names and values of a message's attributes together, in bytes.
+/// Names and values of a message's attributes together, in bytes of the JSON in which each event keeps them.
 pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
 /// Events that messages sent at once may become, and their bodies and attributes in bytes.
 pub(crate) const EVENTS_AT_ONCE_MAX: usize = 1_000;

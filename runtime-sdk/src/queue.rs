@@ -1,8 +1,10 @@
 //! Sending messages to queues of the function's namespace.
 //!
 //! They do not leave the platform, and the function must be deployed with `--allow-host queue.mayfly.internal`. In languages
-//! without this crate it is `mayfly:function/queue` of `wit`, or a POST to `http://queue.mayfly.internal/QUEUE`. A message that is sent while the function handles an event is one step
-//! further in that event's row, so that a circle of functions comes to an end.
+//! without this crate it is `mayfly:function/queue` of `wit`, or a POST to `http://queue.mayfly.internal/QUEUE`.
+//!
+//! A message that is sent while the function handles an event is one step further in that event's row, so that a circle of
+//! functions comes to an end. Nothing else of the function runs while it sends: what belongs together is sent together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use crate::admin::queues::{QueueInPath, find, queue_named};
 use crate::admin::triggers::create::take_waiting;
 use crate::code::Code;
 use crate::config::{RECEIVE_WAIT_MAX, RECEIVED_AT_ONCE_MAX, VISIBILITY_SECONDS_MAX};
-use crate::events::checked;
+use crate::events::checked_messages;
 use crate::problem::{Problem, ProblemDocument};
 use crate::store::{Queue, StoredMessage};
 
@@ -122,7 +122,7 @@ pub(super) async fn send(
     Document(new): Document<NewMessages>,
 ) -> Result<(StatusCode, Json<SentMessages>), Problem> {
     let queue = path.name()?;
-    let messages = checked(new.messages.into_iter().map(OutgoingMessage::from).collect(), 0)?;
+    let messages = checked_messages(new.messages.into_iter().map(OutgoingMessage::from).collect(), 0)?;
     let sent = admin
         .events
         .send(&namespace, &queue, messages, admin.parts.clock.unix_ms())

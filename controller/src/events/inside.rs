@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::config::MESSAGE_BYTES_MAX;
 use crate::events::Events;
-use crate::events::outgoing::checked;
+use crate::events::outgoing::checked_messages;
 use crate::problem::Problem;
 
 /// What a header of a message's attribute begins with.
@@ -44,7 +44,7 @@ impl QueueService {
                 format!("there is no queue named {shown} in this namespace"),
             )
         })?;
-        let messages = checked(messages, caller.depth.saturating_add(1))?;
+        let messages = checked_messages(messages, caller.depth.saturating_add(1))?;
         let namespace = &caller.target.namespace;
         let sent = self
             .events

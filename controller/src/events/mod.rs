@@ -62,7 +62,7 @@ pub(crate) use filter::{Filters, OrderPath};
 pub(crate) use inside::QueueService;
 pub(crate) use intake::Intake;
 pub(crate) use metrics::Metrics;
-pub(crate) use outgoing::checked;
+pub(crate) use outgoing::checked_messages;
 pub(crate) use reserved::Reserved;
 pub(crate) use signing::is_signed;
 pub use signing::{SigningSecret, SigningSecrets};

@@ -13,7 +13,7 @@ use crate::events::Message;
 use crate::problem::Problem;
 
 /// The messages, if all of them can be sent at once; `depth` events have led to them.
-pub(crate) fn checked(messages: Vec<OutgoingMessage>, depth: u32) -> Result<Vec<Message>, Problem> {
+pub(crate) fn checked_messages(messages: Vec<OutgoingMessage>, depth: u32) -> Result<Vec<Message>, Problem> {
     if !(1..=MESSAGES_AT_ONCE_MAX).contains(&messages.len()) {
         return Err(Problem::new(
             Code::InvalidParameter,

@@ -3,8 +3,7 @@
 //! One request, read downward: `allowance` (is the host on the function's list, and has the invocation requests left?) →
 //! `request` (what goes out) → `resolve` (the host's addresses, once) → `address` (which of them are open) → `connect`
 //! (one of these) → `exchange` (request and response) → `body`. What goes to the platform itself ends at `inside`, or at
-//! `queue`. Nothing here follows redirects, unpacks bodies, or keeps
-//! a connection for another request.
+//! `queue`. Nothing here follows redirects, unpacks bodies, or keeps a connection for another request.
 
 mod address;
 mod allowance;

@@ -89,21 +89,18 @@ fn not_sent(why: &str) -> Refusal {
 
 /// No more than are looked at: what is held while they wait for the disk is in no budget of memory.
 fn outgoing(messages: Vec<Message>) -> Result<Vec<OutgoingMessage>, Refusal> {
-    let too_large = |message: String| Refusal {
-        code: "payload_too_large",
-        message,
-    };
+    let refused = |code, message| Refusal { code, message };
     if messages.len() > SENT_MESSAGES_MAX {
-        return Err(too_large(format!(
-            "at most {SENT_MESSAGES_MAX} messages can be sent at once, not {}",
+        let message = format!(
+            "1 to {SENT_MESSAGES_MAX} messages can be sent at once, not {}",
             messages.len()
-        )));
+        );
+        return Err(refused("invalid_parameter", message));
     }
     let bytes: usize = messages.iter().map(size).sum();
     if bytes > SENT_BYTES_MAX {
-        return Err(too_large(format!(
-            "the messages have {bytes} bytes; at most {SENT_BYTES_MAX} can be sent at once"
-        )));
+        let message = format!("the messages have {bytes} bytes; at most {SENT_BYTES_MAX} can be sent at once");
+        return Err(refused("payload_too_large", message));
     }
     let outgoing = messages.into_iter().map(|message| OutgoingMessage {
         body: message.body,

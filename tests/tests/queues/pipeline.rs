@@ -177,7 +177,7 @@ async fn what_a_function_sends_is_whole_or_refused(platform: &mut Platform) {
         ),
         (
             json!({"do": "send-all", "queue": "next", "count": 101}),
-            "payload_too_large",
+            "invalid_parameter",
         ),
         (
             json!({"do": "send", "queue": "next", "bytes": 12 << 20}),

@@ -4,6 +4,7 @@
 use mayfly_invoker_api::{FunctionName, Namespace};
 
 use crate::admin::Admin;
+use crate::admin::triggers::create::not_sealed;
 use crate::code::Code;
 use crate::events::{AmqpDestination, Destination};
 use crate::problem::Problem;
@@ -76,9 +77,6 @@ impl Keeper<'_> {
         if let Some(kept) = same.next() {
             return Ok(kept.clone());
         }
-        seal.seal(&self.purpose, &url).map_err(|error| {
-            tracing::error!(%error, "a secret could not be encrypted");
-            Problem::new(Code::Internal, "the secret could not be encrypted")
-        })
+        seal.seal(&self.purpose, &url).map_err(not_sealed)
     }
 }

@@ -135,7 +135,7 @@ async fn kept_storage(
     }
 }
 
-fn not_sealed(error: std::io::Error) -> Problem {
+pub(in crate::admin) fn not_sealed(error: std::io::Error) -> Problem {
     tracing::error!(%error, "a secret could not be encrypted");
     Problem::new(Code::Internal, "the secret could not be encrypted")
 }

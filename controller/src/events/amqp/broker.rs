@@ -50,7 +50,7 @@ impl BrokerUrl {
         };
         // The parser takes more: hosts that are not understood or left out are this machine, and a password with a slash in
         // it is a virtual host, which is shown.
-        let address = text.split('?').next().unwrap_or_default();
+        let (address, query) = text.split_once('?').unwrap_or((text, ""));
         let address = address
             .strip_prefix("amqp://")
             .or_else(|| address.strip_prefix("amqps://"));
@@ -60,7 +60,6 @@ impl BrokerUrl {
         let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         let host = host.split(':').next().unwrap_or_default();
         let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._".contains(char);
-        let (_, query) = text.split_once('?').unwrap_or_default();
         if host.is_empty()
             || !host.chars().all(is_plain)
             || path.contains('@')

@@ -18,8 +18,8 @@ const LEFT_OUT: &str = "mayfly-headers-left-out";
 pub(super) fn properties(of: &RabbitMqBasicProperties, frame_bytes: usize) -> BasicProperties {
     let mut properties = BasicProperties::default()
         .with_delivery_mode(2)
-        .with_priority(of.priority);
-    properties = properties.with_headers(headers(of, frame_bytes.saturating_sub(BESIDE_HEADERS_BYTES)));
+        .with_priority(of.priority)
+        .with_headers(headers(of, frame_bytes.saturating_sub(BESIDE_HEADERS_BYTES)));
     let short = |text: &Option<String>| text.as_deref().and_then(|text| ShortString::try_new(text).ok());
     if let Some(value) = short(&of.content_type) {
         properties = properties.with_content_type(value);
