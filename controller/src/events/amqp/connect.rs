@@ -177,7 +177,9 @@ mod tests {
             let reason = connect(&url, "test".to_owned()).await.unwrap_err().0;
             assert!(!reason.is_empty() && !reason.contains("a:b"), "{reason}");
         }
-        assert!(silent.await.unwrap().iter().all(|said| !said.is_empty()));
+        let closed = timeout(Duration::from_secs(10), silent).await;
+        let said = closed.expect("both sockets are closed").unwrap();
+        assert!(said.iter().all(|said| !said.is_empty()));
         let began = Instant::now();
         while threads() > 0 {
             assert!(began.elapsed() < Duration::from_secs(10), "{} threads wait", threads());
